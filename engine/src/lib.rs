@@ -1,1 +1,10 @@
-//! (skeleton)
+//! The mechanism: dispatch, aggregate actors, supervision, journal, subscriptions, projection actors, process managers.
+//!
+//! The engine knows no event, no table of a read model and no HTTP. What it is given is deciders, projections and
+//! process managers; what it promises is in `docs/ARCHITECTURE.md`.
+
+pub mod audit;
+pub mod clock;
+pub mod codec;
+pub mod command;
+pub mod feed;
