@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kernel::{Envelope, Position, ShardId};
+use kernel::{Envelope, Position, ShardId, StreamId};
 use tokio::sync::broadcast;
 
 /// How many batches a slow follower may be behind before it must read the feed itself.
@@ -38,8 +38,9 @@ pub enum FeedError {
     Database(#[from] tokio_postgres::Error),
     #[error("no connection to the database")]
     Pool(#[from] deadpool_postgres::PoolError),
-    #[error("position {position} of {feed} can't be decoded: {reason}")]
-    Undecodable { feed: FeedName, position: Position, reason: String },
+    /// A follower may go on after it, without this stream.
+    #[error("position {position} of {feed} ({stream}) can't be decoded: {reason}")]
+    Undecodable { feed: FeedName, position: Position, stream: StreamId, reason: String },
 }
 
 /// Something with dense positions from 1, in commit order, that never loses a row while it is followed.

@@ -8,3 +8,6 @@ pub mod clock;
 pub mod codec;
 pub mod command;
 pub mod feed;
+pub mod follow;
+pub mod process;
+pub mod projection;

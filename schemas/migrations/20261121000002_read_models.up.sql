@@ -7,7 +7,7 @@ CREATE TABLE projection_generation (
     projection text        NOT NULL,
     version    integer     NOT NULL,
     generation integer     NOT NULL,
-    state      text        NOT NULL CHECK (state IN ('building', 'serving', 'former')),
+    state      text        NOT NULL CHECK (state IN ('building', 'serving', 'former', 'scratch')),
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (projection, version, generation)
 );

@@ -1,0 +1,263 @@
+//! The projection actor: follows one shard of one feed for one projection, and feeds every generation that must stay
+//! current: the one that serves, and the former one until it is dropped.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use deadpool_postgres::Pool;
+use kernel::{Envelope, Position};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::fold::{FoldFailure, Folded, Letter, Target};
+use super::generation::{GenerationState, generations, open_checkpoint};
+use super::model::Projection;
+use super::telemetry;
+use crate::feed::{Feed, FeedError};
+use crate::follow::{FollowSettings, FollowerState, Status, Subscription, Work};
+
+/// A generation that this actor feeds.
+#[derive(Clone, Copy, Debug)]
+struct Fed {
+    generation: i32,
+    state: GenerationState,
+    position: Position,
+    dead_letters: u64,
+}
+
+pub(super) struct ProjectionWork {
+    projection: Arc<dyn Projection>,
+    pool: Pool,
+    subscription: Subscription,
+    status: Arc<Status>,
+    settings: FollowSettings,
+    stop: CancellationToken,
+    fed: Vec<Fed>,
+    loaded_at: Option<Instant>,
+    failures: u32,
+}
+
+/// Why a step did not go well.
+enum Trouble {
+    Feed(FeedError),
+    Fold(FoldFailure),
+    NothingServes,
+}
+
+impl From<FeedError> for Trouble {
+    fn from(error: FeedError) -> Self {
+        Self::Feed(error)
+    }
+}
+
+impl From<FoldFailure> for Trouble {
+    fn from(error: FoldFailure) -> Self {
+        Self::Fold(error)
+    }
+}
+
+impl From<tokio_postgres::Error> for Trouble {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Fold(error.into())
+    }
+}
+
+impl From<deadpool_postgres::PoolError> for Trouble {
+    fn from(error: deadpool_postgres::PoolError) -> Self {
+        Self::Fold(error.into())
+    }
+}
+
+impl ProjectionWork {
+    pub fn new(
+        projection: Arc<dyn Projection>,
+        pool: Pool,
+        feed: Arc<dyn Feed>,
+        status: Arc<Status>,
+        settings: FollowSettings,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            projection,
+            pool,
+            subscription: Subscription::new(feed, settings, stop.clone()),
+            status,
+            settings,
+            stop,
+            fed: Vec::new(),
+            loaded_at: None,
+            failures: 0,
+        }
+    }
+
+    async fn try_step(&mut self) -> Result<(), Trouble> {
+        // A swap or a drop in another process is noticed by the fold itself; a new former generation only by looking.
+        if self.loaded_at.is_none_or(|then| then.elapsed() > self.settings.poll * 4) {
+            self.load().await?;
+        }
+        let after = self.fed.iter().map(|fed| fed.position).min().unwrap_or_default();
+        match self.subscription.next(after).await {
+            Ok(events) => self.fold(&events).await?,
+            Err(FeedError::Undecodable { position, stream, reason, .. }) if position == after.next() => {
+                for fed in self.fed.clone().iter().filter(|fed| fed.position == after) {
+                    let letter = Letter { position, stream: stream.clone(), reason: reason.clone() };
+                    let folded = self.target(fed).skip_undecodable(&self.pool, after, letter).await?;
+                    self.folded(fed.generation, folded);
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.publish();
+        Ok(())
+    }
+
+    fn target(&self, fed: &Fed) -> Target<'_> {
+        Target {
+            projection: self.projection.as_ref(),
+            generation: fed.generation,
+            state: fed.state,
+            feed: self.subscription.feed().name(),
+            shard: self.subscription.feed().shard(),
+        }
+    }
+
+    /// Looks which generations there are and where they stand.
+    async fn load(&mut self) -> Result<(), Trouble> {
+        let client = self.pool.get().await?;
+        let (name, shard) = (self.subscription.feed().name(), self.subscription.feed().shard());
+        let mut fed = Vec::new();
+        for generation in generations(&**client, self.projection.as_ref()).await? {
+            if !matches!(generation.state, GenerationState::Serving | GenerationState::Former) {
+                continue;
+            }
+            let number = generation.number;
+            let position = open_checkpoint(&**client, self.projection.as_ref(), number, name, shard).await?;
+            let dead_letters: i64 = client
+                .query_one(
+                    "SELECT count(*) FROM projection_dead_letter WHERE projection = $1 AND version = $2 \
+                     AND generation = $3 AND feed = $4 AND shard = $5",
+                    &[&self.projection.name(), &self.projection.version(), &number, &name.as_str(), &shard.0],
+                )
+                .await?
+                .get(0);
+            if let Some(position) = position {
+                let dead_letters = dead_letters.unsigned_abs();
+                fed.push(Fed { generation: number, state: generation.state, position, dead_letters });
+            }
+        }
+        // The one that serves comes first: its readers wait.
+        fed.sort_by_key(|fed| fed.state != GenerationState::Serving);
+        if fed.first().is_none_or(|fed| fed.state != GenerationState::Serving) {
+            return Err(Trouble::NothingServes);
+        }
+        self.fed = fed;
+        self.loaded_at = Some(Instant::now());
+        self.publish();
+        Ok(())
+    }
+
+    async fn fold(&mut self, events: &[Envelope]) -> Result<(), Trouble> {
+        for fed in self.fed.clone() {
+            let news = &events[events.partition_point(|event| event.position <= fed.position)..];
+            if news.is_empty() {
+                continue;
+            }
+            let started_at = Instant::now();
+            let folded = self.target(&fed).fold(&self.pool, fed.position, news).await?;
+            self.folded(fed.generation, folded);
+            metrics::histogram!(telemetry::BATCH_DURATION_SECONDS, "projection" => self.projection.name())
+                .record(started_at.elapsed());
+            metrics::counter!(telemetry::EVENTS, "projection" => self.projection.name())
+                .increment(news.len() as u64);
+            // Readers are told before the former generation is fed.
+            self.publish();
+        }
+        Ok(())
+    }
+
+    fn folded(&mut self, generation: i32, folded: Folded) {
+        match folded {
+            Folded::Advanced { position, dead_letters } => {
+                for fed in self.fed.iter_mut().filter(|fed| fed.generation == generation) {
+                    if dead_letters > fed.dead_letters {
+                        tracing::error!(
+                            projection.name = self.projection.name(),
+                            projection.dead_letters = dead_letters,
+                            "events can't be folded and are parked with their streams"
+                        );
+                    }
+                    fed.position = position;
+                    fed.dead_letters = dead_letters;
+                }
+            }
+            Folded::Moved => {
+                self.loaded_at = None;
+                self.subscription.reread();
+            }
+        }
+    }
+
+    fn publish(&self) {
+        if let Some(serving) = self.fed.first() {
+            self.status.reached(serving.position);
+            self.status.parked(self.fed.iter().map(|fed| fed.dead_letters).max().unwrap_or(0));
+        }
+    }
+
+    fn tell(&self, trouble: &Trouble) {
+        let name = self.projection.name();
+        let (state, text, advice) = match trouble {
+            Trouble::Fold(stuck @ FoldFailure::Stuck { .. }) => (
+                FollowerState::Stuck,
+                stuck.to_string(),
+                "this projection never skips an event: deploy a binary that can fold it",
+            ),
+            Trouble::Fold(error) => (
+                FollowerState::Retrying,
+                error.to_string(),
+                "it tries again by itself; look after the database if this lasts",
+            ),
+            Trouble::Feed(error) => (
+                FollowerState::Retrying,
+                error.to_string(),
+                "it tries again by itself; look after the database if this lasts",
+            ),
+            Trouble::NothingServes => (
+                FollowerState::Stuck,
+                format!("no generation of {name} version {} serves", self.projection.version()),
+                "run the migrations with this binary",
+            ),
+        };
+        tracing::warn!(projection.name = name, error = text, "a projection can't go on");
+        self.status.trouble(state, text, advice);
+    }
+}
+
+#[async_trait]
+impl Work for ProjectionWork {
+    async fn step(&mut self) {
+        match self.try_step().await {
+            Ok(()) => {
+                self.failures = 0;
+                let seen = self.subscription.seen();
+                self.status.well(seen.head, seen.current_at);
+            }
+            Err(trouble) => {
+                self.failures = self.failures.saturating_add(1);
+                self.loaded_at = None;
+                metrics::counter!(telemetry::ERRORS, "projection" => self.projection.name()).increment(1);
+                self.tell(&trouble);
+                self.subscription.reread();
+                tokio::select! {
+                    () = self.stop.cancelled() => {}
+                    () = tokio::time::sleep(self.settings.backoff(self.failures)) => {}
+                }
+            }
+        }
+        telemetry::record(&self.status);
+    }
+
+    fn stopped(&mut self) {
+        self.status.stopped();
+    }
+}

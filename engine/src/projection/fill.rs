@@ -1,0 +1,224 @@
+//! Filling a generation that does not serve: in large batches, never past the positions it is to be compared at.
+
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use kernel::{Envelope, Position};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::fold::{FoldFailure, Folded, Letter, Target};
+use super::generation::{Checkpoint, Generation, open_checkpoint};
+use super::model::{Feeds, Projection};
+use crate::feed::{Feed, FeedError};
+
+/// How a rebuild or a verification is getting on.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Progress {
+    pub phase: Phase,
+    /// Events folded and to fold, over all feeds and shards; counted by position.
+    pub done: u64,
+    pub total: u64,
+    pub events_per_second: f64,
+    pub time_left: Option<Duration>,
+}
+
+impl Progress {
+    /// 0 to 100.
+    pub fn percent(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "shown to people")]
+        let share = if self.total == 0 { 1.0 } else { self.done as f64 / self.total as f64 };
+        (share * 100.0).min(100.0)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Folding,
+    Comparing,
+    Swapping,
+}
+
+/// Hears how it is getting on, after each batch.
+pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
+
+/// A generation could not be filled.
+#[derive(Debug, thiserror::Error)]
+pub enum FillError {
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    #[error("{0}")]
+    Fold(String),
+    #[error("the database refused: {0}")]
+    Database(#[from] tokio_postgres::Error),
+    #[error("no connection to the database: {0}")]
+    Pool(#[from] deadpool_postgres::PoolError),
+    #[error("generation {0} was dropped meanwhile")]
+    Gone(i32),
+}
+
+impl From<FoldFailure> for FillError {
+    fn from(failure: FoldFailure) -> Self {
+        Self::Fold(failure.to_string())
+    }
+}
+
+/// Fills one generation.
+pub(crate) struct Filler<'a> {
+    pub owner: &'a Pool,
+    pub feeds: &'a Feeds,
+    pub projection: &'a dyn Projection,
+    pub generation: Generation,
+    pub batch_events: usize,
+    pub on_progress: OnProgress<'a>,
+    started_at: Instant,
+    started_done: Option<u64>,
+}
+
+impl<'a> Filler<'a> {
+    pub fn new(
+        owner: &'a Pool,
+        feeds: &'a Feeds,
+        projection: &'a dyn Projection,
+        generation: Generation,
+        batch_events: usize,
+        on_progress: OnProgress<'a>,
+    ) -> Self {
+        let started_at = Instant::now();
+        Self {
+            owner,
+            feeds,
+            projection,
+            generation,
+            batch_events,
+            on_progress,
+            started_at,
+            started_done: None,
+        }
+    }
+
+    /// Folds until every shard of every feed stands where `targets` say. Returns how many stored events it folded.
+    pub async fn fill_to(&mut self, targets: &[Checkpoint]) -> Result<u64, FillError> {
+        let total: u64 = targets.iter().map(|target| target.position.0).sum();
+        let mut starts = Vec::new();
+        for feed in self.feeds.of(self.projection) {
+            starts.push((feed.as_ref(), self.open(feed.as_ref()).await?));
+        }
+        let mut done: u64 = starts.iter().map(|(_, position)| position.0).sum();
+        let done_before = done;
+        for (feed, start) in starts {
+            let target = targets
+                .iter()
+                .find(|target| target.feed == feed.name().as_str() && target.shard == feed.shard())
+                .map_or(Position::ZERO, |target| target.position);
+            self.fill_feed(feed, start, target, total, &mut done).await?;
+        }
+        Ok(done - done_before)
+    }
+
+    async fn open(&self, feed: &dyn Feed) -> Result<Position, FillError> {
+        let client = self.owner.get().await?;
+        let number = self.generation.number;
+        open_checkpoint(&**client, self.projection, number, feed.name(), feed.shard())
+            .await?
+            .ok_or(FillError::Gone(number))
+    }
+
+    async fn fill_feed(
+        &mut self,
+        feed: &dyn Feed,
+        mut position: Position,
+        target: Position,
+        total: u64,
+        done: &mut u64,
+    ) -> Result<(), FillError> {
+        let checkpoint = Target {
+            projection: self.projection,
+            generation: self.generation.number,
+            state: self.generation.state,
+            feed: feed.name(),
+            shard: feed.shard(),
+        };
+        let mut ahead = self.read(feed, position, target).await?;
+        while position < target {
+            let before = position;
+            let (folded, next) = match ahead {
+                Read::Nothing => {
+                    return Err(FillError::Fold(format!("{} ends before {target}", feed.name())));
+                }
+                Read::Undecodable(letter) => {
+                    (checkpoint.skip_undecodable(self.owner, position, letter).await?, None)
+                }
+                Read::Events(events) => {
+                    // The next batch is read while this one is folded.
+                    let last = events.last().map_or(position, |event| event.position);
+                    let (folded, next) = tokio::join!(
+                        checkpoint.fold(self.owner, position, &events),
+                        self.read(feed, last, target)
+                    );
+                    (folded?, Some(next?))
+                }
+            };
+            ahead = match (folded, next) {
+                (Folded::Advanced { position: now, .. }, Some(next)) => {
+                    position = now;
+                    next
+                }
+                (Folded::Advanced { position: now, .. }, None) => {
+                    position = now;
+                    self.read(feed, position, target).await?
+                }
+                // Somebody else fills it too: go on from there.
+                (Folded::Moved, _) => {
+                    position = self.open(feed).await?;
+                    self.read(feed, position, target).await?
+                }
+            };
+            *done += position.0.saturating_sub(before.0);
+            self.tell(Phase::Folding, *done, total);
+        }
+        Ok(())
+    }
+
+    async fn read(&self, feed: &dyn Feed, after: Position, target: Position) -> Result<Read, FeedError> {
+        let left = usize::try_from(target.0.saturating_sub(after.0)).unwrap_or(usize::MAX);
+        if left == 0 {
+            return Ok(Read::Nothing);
+        }
+        let mut limit = left.min(self.batch_events);
+        loop {
+            match feed.read(after, limit).await {
+                Ok(events) if events.is_empty() => return Ok(Read::Nothing),
+                Ok(events) => return Ok(Read::Events(events)),
+                Err(FeedError::Undecodable { position, stream, reason, .. }) => {
+                    let before = usize::try_from(position.0.saturating_sub(after.0 + 1)).unwrap_or(limit);
+                    if before == 0 || before >= limit {
+                        return Ok(Read::Undecodable(Letter { position, stream, reason }));
+                    }
+                    limit = before;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Tells the progress; the pace is measured from the first event this process folded.
+    pub fn tell(&mut self, phase: Phase, done: u64, total: u64) {
+        let from = *self.started_done.get_or_insert(done);
+        let seconds = self.started_at.elapsed().as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "shown to people")]
+        let (folded, left) = ((done - from.min(done)) as f64, total.saturating_sub(done) as f64);
+        let events_per_second = if seconds > 0.0 { folded / seconds } else { 0.0 };
+        let time_left = (events_per_second > 0.0)
+            .then(|| Duration::try_from_secs_f64(left / events_per_second).ok())
+            .flatten();
+        (self.on_progress)(Progress { phase, done, total, events_per_second, time_left });
+    }
+}
+
+enum Read {
+    Nothing,
+    Events(Vec<Envelope>),
+    Undecodable(Letter),
+}
