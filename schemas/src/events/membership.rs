@@ -1,0 +1,61 @@
+//! What happens to memberships: a person in a tenant.
+
+use chrono::{DateTime, Utc};
+use kernel::{PersonId, TenantId};
+use serde::{Deserialize, Serialize};
+
+use crate::values::{MembershipKind, Role, SecretHash};
+
+/// The events of a membership. These names are the storage format: add, never rename.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum MembershipEvent {
+    Invited {
+        tenant: TenantId,
+        person: PersonId,
+        role: Role,
+        kind: MembershipKind,
+        expires_at: DateTime<Utc>,
+        /// `None`: no link was made; who accepts has proved otherwise to be the person.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token_hash: Option<SecretHash>,
+    },
+    Resent {
+        expires_at: DateTime<Utc>,
+        /// The former link is void.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        token_hash: Option<SecretHash>,
+    },
+    Accepted {},
+    RoleChanged {
+        from: Role,
+        to: Role,
+    },
+    KindChanged {
+        from: MembershipKind,
+        to: MembershipKind,
+    },
+    Disabled {},
+    Enabled {},
+    Removed {},
+}
+
+event_names! { MembershipEvent {
+    Invited = "membership.invited" v "1": "A person is invited to a tenant, for the first time or after a removal or expiry.";
+    Resent = "membership.resent" v "1": "The invitation was sent anew; the former link is void.";
+    Accepted = "membership.accepted" v "1": "The person is a member.";
+    RoleChanged = "membership.role_changed" v "1": "The member has another role.";
+    KindChanged = "membership.kind_changed" v "1": "The member is staff instead of client, or the reverse.";
+    Disabled = "membership.disabled" v "1": "The member may not act in the tenant for the time being.";
+    Enabled = "membership.enabled" v "1": "The member may act in the tenant again.";
+    Removed = "membership.removed" v "1": "The person no longer belongs to the tenant.";
+} }
+
+impl kernel::Event for MembershipEvent {
+    fn event_type(&self) -> &'static str {
+        self.type_and_version().0
+    }
+
+    fn event_version(&self) -> &'static str {
+        self.type_and_version().1
+    }
+}
