@@ -1,1 +1,42 @@
-//! (skeleton)
+//! The read side: one file and its `.sql` for each read model, holding the fold and the queries.
+//!
+//! Nothing here decides anything, and no query sees more tenants than its [`Scope`] says.
+
+mod access;
+mod application_directory;
+mod audit_trail;
+mod entity;
+mod flag_memory;
+mod flags;
+mod list;
+mod membership_directory;
+mod tenant_directory;
+mod user_directory;
+
+use std::sync::Arc;
+
+use engine::projection::Projection;
+
+pub use access::{AccessMemory, KeyAccess, MemberAccess, TenantAccess};
+pub use application_directory::{ApplicationDirectory, ApplicationRow, KeyRow, KeyStatus};
+pub use audit_trail::{AuditRange, AuditRow, AuditTrail, ExportError};
+pub use flag_memory::{FlagMemory, TenantFlags};
+pub use flags::{FlagRow, Flags};
+pub use list::{
+    Field, FieldType, Filter, ListError, ListQuery, ListSpec, Op, Page, QueryError, Scope, Sort, SortValue,
+};
+pub use membership_directory::{MembershipDirectory, MembershipRow};
+pub use tenant_directory::{TenantDirectory, TenantRow};
+pub use user_directory::{UserDirectory, UserRow};
+
+/// Every projection that lives in tables.
+pub fn all() -> Vec<Arc<dyn Projection>> {
+    vec![
+        Arc::new(TenantDirectory),
+        Arc::new(UserDirectory),
+        Arc::new(MembershipDirectory),
+        Arc::new(ApplicationDirectory),
+        Arc::new(Flags),
+        Arc::new(AuditTrail),
+    ]
+}

@@ -1,0 +1,279 @@
+//! Access in memory: who may still do anything. Folded for every request's checks, so it fails closed.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use chrono::{DateTime, Utc};
+use engine::projection::{FoldError, MemoryProjection};
+use kernel::{ApplicationId, Envelope, KeyId, MembershipId, PersonId, ShardId, TenantId};
+use schemas::events::{ApplicationEvent, MembershipEvent, TenantEvent, UserEvent};
+use schemas::values::{
+    AccessMode, MembershipKind, MembershipStatus, Role, Scope, SecretHash, TenantStatus, UserStatus,
+    effective_access,
+};
+
+/// What every access check asks: keys, applications, tenants, people and memberships as they are now.
+#[derive(Debug, Default)]
+pub struct AccessMemory {
+    known: RwLock<Known>,
+}
+
+/// An API key that was issued once. Whoever asks compares the hash and the expiry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyAccess {
+    pub key: KeyId,
+    pub application: ApplicationId,
+    pub hash: SecretHash,
+    pub scopes: BTreeSet<Scope>,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub revoked: bool,
+    /// The application as a whole is disabled.
+    pub application_disabled: bool,
+}
+
+impl KeyAccess {
+    /// True if it opens anything at `now`: not revoked, not expired, its application not disabled.
+    pub fn is_usable(&self, now: DateTime<Utc>) -> bool {
+        !self.revoked && !self.application_disabled && self.expires_at.is_none_or(|end| now < end)
+    }
+}
+
+/// What may be done in a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TenantAccess {
+    /// What an operator set.
+    pub mode: AccessMode,
+    pub suspended: bool,
+    pub trial_ends_at: Option<DateTime<Utc>>,
+}
+
+impl TenantAccess {
+    pub(crate) const NEW: Self = Self { mode: AccessMode::Active, suspended: false, trial_ends_at: None };
+
+    /// What a member of a kind may do at `now`. Applications count as staff.
+    pub fn effective(&self, kind: MembershipKind, now: DateTime<Utc>) -> AccessMode {
+        effective_access(self.mode, self.suspended, self.trial_ends_at, kind, now)
+    }
+
+    pub fn status(&self) -> TenantStatus {
+        if self.suspended {
+            TenantStatus::Suspended
+        } else if self.trial_ends_at.is_some() {
+            TenantStatus::Trial
+        } else {
+            TenantStatus::Active
+        }
+    }
+
+    /// Folds what an event says about access; most say nothing.
+    pub(crate) fn fold(&mut self, event: &TenantEvent) {
+        match event {
+            TenantEvent::Provisioned(provisioned) => self.trial_ends_at = provisioned.trial_ends_at,
+            TenantEvent::TrialSet { ends_at } => self.trial_ends_at = *ends_at,
+            TenantEvent::Suspended { .. } => self.suspended = true,
+            TenantEvent::Reactivated { .. } => self.suspended = false,
+            TenantEvent::AccessModeSet { mode } => self.mode = *mode,
+            TenantEvent::Updated { .. }
+            | TenantEvent::PlanChanged { .. }
+            | TenantEvent::FlagSet { .. }
+            | TenantEvent::FlagCleared { .. }
+            | TenantEvent::OwnerAdded { .. }
+            | TenantEvent::OwnerRemoved { .. }
+            | TenantEvent::ApplicationConnected { .. }
+            | TenantEvent::ApplicationDisconnected { .. }
+            | TenantEvent::ProvisioningCompleted {}
+            | TenantEvent::ProvisioningFailed { .. } => {}
+        }
+    }
+}
+
+/// A person's place in a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberAccess {
+    pub membership: MembershipId,
+    pub tenant: TenantId,
+    pub person: PersonId,
+    pub role: Role,
+    pub kind: MembershipKind,
+    pub status: MembershipStatus,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    keys: HashMap<KeyId, (ShardId, KeyAccess)>,
+    applications: HashMap<ApplicationId, (ShardId, bool)>,
+    tenants: HashMap<TenantId, (ShardId, TenantAccess)>,
+    people: HashMap<PersonId, (ShardId, UserStatus)>,
+    memberships: HashMap<MembershipId, (ShardId, MemberAccess)>,
+    by_person: HashMap<(TenantId, PersonId), MembershipId>,
+}
+
+impl AccessMemory {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A key, also one that is revoked; `None` if it was never issued.
+    pub fn key(&self, key: KeyId) -> Option<KeyAccess> {
+        let known = self.read();
+        let (_, access) = known.keys.get(&key)?;
+        let application_disabled =
+            known.applications.get(&access.application).is_none_or(|(_, disabled)| *disabled);
+        Some(KeyAccess { application_disabled, ..access.clone() })
+    }
+
+    /// True if an application is registered and not disabled.
+    pub fn application_is_active(&self, application: ApplicationId) -> bool {
+        self.read().applications.get(&application).is_some_and(|(_, disabled)| !disabled)
+    }
+
+    pub fn tenant(&self, tenant: TenantId) -> Option<TenantAccess> {
+        self.read().tenants.get(&tenant).map(|(_, access)| *access)
+    }
+
+    pub fn person(&self, person: PersonId) -> Option<UserStatus> {
+        self.read().people.get(&person).map(|(_, status)| *status)
+    }
+
+    /// A person's membership in a tenant, also one that is disabled or removed.
+    pub fn membership(&self, tenant: TenantId, person: PersonId) -> Option<MemberAccess> {
+        let known = self.read();
+        let membership = known.by_person.get(&(tenant, person))?;
+        known.memberships.get(membership).map(|(_, access)| *access)
+    }
+}
+
+impl Known {
+    fn application(
+        &mut self,
+        shard: ShardId,
+        application: ApplicationId,
+        event: ApplicationEvent,
+    ) -> Result<(), FoldError> {
+        match event {
+            ApplicationEvent::Registered { .. } | ApplicationEvent::Enabled {} => {
+                self.applications.insert(application, (shard, false));
+            }
+            ApplicationEvent::Disabled {} => {
+                self.applications.insert(application, (shard, true));
+            }
+            ApplicationEvent::KeyIssued { key, hash, scopes, expires_at, .. } => {
+                let access = KeyAccess {
+                    key,
+                    application,
+                    hash,
+                    scopes,
+                    expires_at,
+                    revoked: false,
+                    application_disabled: false,
+                };
+                self.keys.insert(key, (shard, access));
+            }
+            ApplicationEvent::KeyRevoked { key } => {
+                self.keys.get_mut(&key).ok_or_else(|| unknown("key"))?.1.revoked = true;
+            }
+            ApplicationEvent::Updated { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn person(&mut self, shard: ShardId, person: PersonId, event: UserEvent) {
+        let status = match event {
+            UserEvent::Registered { status, .. } => status,
+            UserEvent::Activated {} | UserEvent::Enabled {} => UserStatus::Active,
+            UserEvent::Disabled { .. } => UserStatus::Disabled,
+            UserEvent::ProfileUpdated { .. } | UserEvent::EmailChanged { .. } => return,
+        };
+        self.people.insert(person, (shard, status));
+    }
+
+    fn membership(
+        &mut self,
+        shard: ShardId,
+        membership: MembershipId,
+        event: MembershipEvent,
+    ) -> Result<(), FoldError> {
+        if let MembershipEvent::Invited { tenant, person, role, kind, .. } = event {
+            let status = MembershipStatus::Invited;
+            let access = MemberAccess { membership, tenant, person, role, kind, status };
+            self.memberships.insert(membership, (shard, access));
+            self.by_person.insert((tenant, person), membership);
+            return Ok(());
+        }
+        let access = &mut self.memberships.get_mut(&membership).ok_or_else(|| unknown("membership"))?.1;
+        match event {
+            MembershipEvent::Accepted {} | MembershipEvent::Enabled {} => {
+                access.status = MembershipStatus::Active
+            }
+            MembershipEvent::RoleChanged { to, .. } => access.role = to,
+            MembershipEvent::KindChanged { to, .. } => access.kind = to,
+            MembershipEvent::Disabled {} => access.status = MembershipStatus::Disabled,
+            MembershipEvent::Removed {} => access.status = MembershipStatus::Removed,
+            // Invited was folded above; a link that was sent anew changes no access.
+            MembershipEvent::Invited { .. } | MembershipEvent::Resent { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+fn unknown(what: &str) -> FoldError {
+    FoldError::Event(format!("it is about a {what} that is not there"))
+}
+
+impl MemoryProjection for AccessMemory {
+    fn name(&self) -> &'static str {
+        "access"
+    }
+
+    fn aggregate_types(&self) -> &'static [&'static str] {
+        &["tenant", "user", "membership", "application"]
+    }
+
+    fn fails_closed(&self) -> bool {
+        true
+    }
+
+    fn reset(&self, shard: ShardId) {
+        let mut known = self.write();
+        let Known { keys, applications, tenants, people, memberships, by_person } = &mut *known;
+        keys.retain(|_, (of, _)| *of != shard);
+        applications.retain(|_, (of, _)| *of != shard);
+        tenants.retain(|_, (of, _)| *of != shard);
+        people.retain(|_, (of, _)| *of != shard);
+        memberships.retain(|_, (of, _)| *of != shard);
+        by_person.retain(|_, membership| memberships.contains_key(membership));
+    }
+
+    fn apply(&self, event: &Envelope) -> Result<(), FoldError> {
+        let (shard, id) = (event.shard, event.stream.id);
+        // Decoded before the lock is taken: requests wait for the change only.
+        match event.stream.aggregate_type.as_ref() {
+            "tenant" => {
+                let change: TenantEvent = event.decode()?;
+                let mut known = self.write();
+                known.tenants.entry(TenantId(id)).or_insert((shard, TenantAccess::NEW)).1.fold(&change);
+            }
+            "user" => {
+                let change = event.decode()?;
+                self.write().person(shard, PersonId(id), change);
+            }
+            "membership" => {
+                let change = event.decode()?;
+                self.write().membership(shard, MembershipId(id), change)?;
+            }
+            _ => {
+                let change = event.decode()?;
+                self.write().application(shard, ApplicationId(id), change)?;
+            }
+        }
+        Ok(())
+    }
+}

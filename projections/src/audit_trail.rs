@@ -1,0 +1,250 @@
+//! The audit trail, folded from both feeds: what changed something from the journal, what was refused, failed or only
+//! read from the audit ledger (FR-LOG-003).
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use deadpool_postgres::{Pool, Transaction};
+use engine::audit::{AuditEvent, AuditOutcome};
+use engine::feed::FeedName;
+use engine::projection::{FoldError, Projection, Tables, view};
+use futures::Stream;
+use futures::stream;
+use kernel::{ActorKind, CorrelationId, Envelope, EventId, TenantId};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::entity;
+use crate::list::{self, Field, From, ListQuery, ListSpec, Page, QueryError, Scope, SortValue};
+
+const VERSION: i32 = 1;
+/// How many rows an export holds in memory at a time.
+const EXPORT_ROWS: u32 = 1_000;
+/// The aggregate type under which the audit feed gives its entries.
+const LEDGER: &str = "audit";
+
+/// Folds the audit trail.
+pub struct AuditTrail;
+
+/// An entry, as the API shows it (REQUIREMENTS §13).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditRow {
+    pub id: Uuid,
+    pub recorded_at: DateTime<Utc>,
+    pub actor: String,
+    pub actor_kind: ActorKind,
+    pub role: String,
+    pub scopes: Vec<String>,
+    pub tenant: Option<TenantId>,
+    pub action: String,
+    pub resource_type: Option<String>,
+    pub resource_id: Option<String>,
+    pub outcome: AuditOutcome,
+    /// The HTTP status, of what made no event.
+    pub status: Option<u16>,
+    pub code: Option<String>,
+    pub detail: Option<String>,
+    /// How many like it this entry stands for.
+    pub count: u64,
+    /// The first event of the command.
+    pub event_id: Option<EventId>,
+    pub event_type: Option<String>,
+    pub correlation_id: CorrelationId,
+    pub address: Option<String>,
+    pub user_agent: Option<String>,
+}
+
+impl AuditRow {
+    /// One entry for each command and each entry of the ledger; `None` for a command's further events.
+    fn of(envelope: &Envelope) -> Result<Option<Self>, FoldError> {
+        let metadata = &envelope.metadata;
+        let mut row = Self {
+            id: envelope.event_id.0,
+            recorded_at: envelope.recorded_at,
+            actor: metadata.actor.id.clone(),
+            actor_kind: metadata.actor.kind,
+            role: metadata.role.clone(),
+            scopes: metadata.scopes.clone(),
+            tenant: metadata.tenant,
+            action: metadata.action.clone(),
+            resource_type: Some(envelope.stream.aggregate_type.to_string()),
+            resource_id: Some(envelope.stream.id.to_string()),
+            outcome: AuditOutcome::Success,
+            status: None,
+            code: None,
+            detail: None,
+            count: 1,
+            event_id: Some(envelope.event_id),
+            event_type: Some(envelope.event_type.to_string()),
+            correlation_id: metadata.correlation_id,
+            address: metadata.origin.address.clone(),
+            user_agent: metadata.origin.user_agent.clone(),
+        };
+        if envelope.stream.aggregate_type == LEDGER {
+            let AuditEvent::Recorded(fact) = envelope.decode()?;
+            row.id = envelope.stream.id;
+            row.resource_type = fact.resource_type;
+            row.resource_id = fact.resource_id;
+            row.outcome = fact.outcome;
+            row.status = Some(fact.status);
+            row.code = fact.code;
+            row.detail = fact.detail;
+            row.count = fact.count;
+            row.event_id = None;
+            row.event_type = None;
+            return Ok(Some(row));
+        }
+        let begins_a_command = envelope.index_in_command == 0 && envelope.part == 0;
+        Ok(begins_a_command.then_some(row))
+    }
+}
+
+#[async_trait]
+impl Projection for AuditTrail {
+    fn name(&self) -> &'static str {
+        "audit_trail"
+    }
+
+    fn version(&self) -> i32 {
+        VERSION
+    }
+
+    fn feeds(&self) -> &'static [FeedName] {
+        &[FeedName::Journal, FeedName::Audit]
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["audit_trail"]
+    }
+
+    fn sql(&self) -> &'static str {
+        include_str!("audit_trail.sql")
+    }
+
+    async fn apply(
+        &self,
+        tx: &Transaction<'_>,
+        tables: &Tables,
+        events: &[Envelope],
+    ) -> Result<(), FoldError> {
+        let mut rows = Vec::with_capacity(events.len());
+        for envelope in events {
+            rows.extend(AuditRow::of(envelope)?);
+        }
+        entity::store(tx, &tables.name("audit_trail"), rows).await
+    }
+}
+
+/// From when until when, the end excluded. A side that is `None` is open.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AuditRange {
+    pub from: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl AuditTrail {
+    /// What may be listed, and how.
+    pub const LIST: &'static ListSpec = &ListSpec {
+        fields: &[
+            Field::time("recorded_at", "t.recorded_at").sortable(),
+            Field::text("actor", "t.actor"),
+            Field::word(
+                "actor_kind",
+                "t.actor_kind",
+                &["user", "operator", "system", "application", "anonymous"],
+            ),
+            Field::text("role", "t.role"),
+            Field::id("tenant", "t.tenant"),
+            Field::text("action", "t.action"),
+            Field::text("resource_type", "t.resource_type"),
+            Field::text("resource_id", "t.resource_id"),
+            Field::word("outcome", "t.outcome", &["success", "failure", "denied"]),
+            Field::text("code", "t.code"),
+            Field::text("event_type", "t.event_type"),
+            Field::id("event_id", "t.event_id"),
+            Field::id("correlation_id", "t.correlation_id"),
+            Field::text("address", "t.address"),
+        ],
+        default_sort: "-recorded_at",
+    };
+
+    fn from(scope: Scope, range: AuditRange) -> From {
+        let mut conditions = Vec::new();
+        if let Scope::Tenant(tenant) = scope {
+            conditions.push(("t.tenant = $?".to_owned(), SortValue::Uuid(tenant.0)));
+        }
+        if let Some(from) = range.from {
+            conditions.push(("t.recorded_at >= $?".to_owned(), SortValue::Time(from)));
+        }
+        if let Some(until) = range.until {
+            conditions.push(("t.recorded_at < $?".to_owned(), SortValue::Time(until)));
+        }
+        From {
+            row: "row_to_json(t)",
+            tables: format!("{} AS t", view("audit_trail", VERSION)),
+            id: "t.id",
+            conditions,
+        }
+    }
+
+    pub async fn list(
+        client: &Client,
+        scope: Scope,
+        range: AuditRange,
+        query: &ListQuery,
+    ) -> Result<Page<AuditRow>, QueryError> {
+        list::list(client, Self::from(scope, range), query).await
+    }
+
+    /// One entry, if the scope may see it.
+    pub async fn get(client: &Client, scope: Scope, id: Uuid) -> Result<Option<AuditRow>, QueryError> {
+        list::get(client, Self::from(scope, AuditRange::default()), id).await
+    }
+
+    /// All entries of a query, in its order and however many, for an export (FR-LOG-002).
+    ///
+    /// Read page by page, so that neither memory nor an open transaction grows with the export, and a slow reader
+    /// holds nothing up. The query's own limit and place don't count. It ends after the first error.
+    pub fn stream(
+        pool: Pool,
+        scope: Scope,
+        range: AuditRange,
+        mut query: ListQuery,
+    ) -> impl Stream<Item = Result<AuditRow, ExportError>> + Send {
+        query.limit = EXPORT_ROWS;
+        query.after = None;
+        let pages = stream::try_unfold(Some(query), move |query| {
+            let pool = pool.clone();
+            async move {
+                let Some(mut query) = query else { return Ok::<_, ExportError>(None) };
+                let client = pool.get().await?;
+                let page = Self::list(&client, scope, range, &query).await?;
+                let next = page.next.map(|next| {
+                    query.after = Some(next);
+                    query
+                });
+                Ok(Some((stream::iter(page.rows.into_iter().map(Ok)), next)))
+            }
+        });
+        futures::TryStreamExt::try_flatten(pages)
+    }
+
+    /// The plan of a list, for tests.
+    pub async fn explain(
+        client: &Client,
+        scope: Scope,
+        range: AuditRange,
+        query: &ListQuery,
+    ) -> Result<String, QueryError> {
+        list::explain(client, Self::from(scope, range), query).await
+    }
+}
+
+/// An export can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    #[error("no connection to the database: {0}")]
+    Pool(#[from] deadpool_postgres::PoolError),
+}

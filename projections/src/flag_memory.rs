@@ -1,0 +1,133 @@
+//! Flags in memory: what polling applications get. It goes on when it can't know whether it is current, with its age.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use chrono::{DateTime, Utc};
+use engine::projection::{FoldError, MemoryProjection};
+use kernel::{ApplicationId, Envelope, Position, ShardId, TenantId};
+use schemas::events::TenantEvent;
+use schemas::values::{FlagKey, FlagValue};
+use sha2::{Digest, Sha256};
+
+use crate::access::TenantAccess;
+
+/// The flags of all tenants.
+#[derive(Debug, Default)]
+pub struct FlagMemory {
+    tenants: RwLock<HashMap<TenantId, (ShardId, Arc<TenantFlags>)>>,
+}
+
+/// One tenant's flags, as they are now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TenantFlags {
+    pub flags: BTreeMap<FlagKey, FlagValue>,
+    /// Changes with every change of a flag, and is the same on every node. Without quotes.
+    pub etag: String,
+    /// The position of the last change of a flag: the version of the set.
+    pub changed_position: Position,
+    /// When a flag was last changed, or the tenant was made.
+    pub changed_at: DateTime<Utc>,
+    /// The applications that may poll.
+    pub applications: BTreeSet<ApplicationId>,
+    pub access: TenantAccess,
+}
+
+impl FlagMemory {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A tenant's flags; `None` if there is no such tenant. Costs a look-up and no copy.
+    pub fn tenant(&self, tenant: TenantId) -> Option<Arc<TenantFlags>> {
+        let tenants = self.tenants.read().unwrap_or_else(PoisonError::into_inner);
+        tenants.get(&tenant).map(|(_, flags)| Arc::clone(flags))
+    }
+}
+
+fn etag(tenant: TenantId, envelope: &Envelope) -> String {
+    let text = format!("flags {tenant} {}:{}", envelope.shard.0, envelope.position);
+    hex::encode(&Sha256::digest(text.as_bytes())[..16])
+}
+
+impl TenantFlags {
+    fn new(tenant: TenantId, envelope: &Envelope) -> Self {
+        Self {
+            flags: BTreeMap::new(),
+            etag: etag(tenant, envelope),
+            changed_position: envelope.position,
+            changed_at: envelope.recorded_at,
+            applications: BTreeSet::new(),
+            access: TenantAccess::NEW,
+        }
+    }
+
+    fn fold(&mut self, tenant: TenantId, event: TenantEvent, envelope: &Envelope) {
+        self.access.fold(&event);
+        match event {
+            TenantEvent::FlagSet { key, value } => {
+                match value.reveal() {
+                    Some(value) => self.flags.insert(key, value.clone()),
+                    None => self.flags.remove(&key),
+                };
+            }
+            TenantEvent::FlagCleared { key } => {
+                self.flags.remove(&key);
+            }
+            TenantEvent::ApplicationConnected { application } => {
+                self.applications.insert(application);
+                return;
+            }
+            TenantEvent::ApplicationDisconnected { application } => {
+                self.applications.remove(&application);
+                return;
+            }
+            // What they say about access is folded above.
+            TenantEvent::Provisioned(_)
+            | TenantEvent::Updated { .. }
+            | TenantEvent::TrialSet { .. }
+            | TenantEvent::Suspended { .. }
+            | TenantEvent::Reactivated { .. }
+            | TenantEvent::PlanChanged { .. }
+            | TenantEvent::AccessModeSet { .. }
+            | TenantEvent::OwnerAdded { .. }
+            | TenantEvent::OwnerRemoved { .. }
+            | TenantEvent::ProvisioningCompleted {}
+            | TenantEvent::ProvisioningFailed { .. } => return,
+        }
+        self.etag = etag(tenant, envelope);
+        self.changed_position = envelope.position;
+        self.changed_at = envelope.recorded_at;
+    }
+}
+
+impl MemoryProjection for FlagMemory {
+    fn name(&self) -> &'static str {
+        "flag_memory"
+    }
+
+    fn aggregate_types(&self) -> &'static [&'static str] {
+        &["tenant"]
+    }
+
+    fn fails_closed(&self) -> bool {
+        false
+    }
+
+    fn reset(&self, shard: ShardId) {
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        tenants.retain(|_, (of, _)| *of != shard);
+    }
+
+    fn apply(&self, envelope: &Envelope) -> Result<(), FoldError> {
+        let event: TenantEvent = envelope.decode()?;
+        let tenant = TenantId(envelope.stream.id);
+        let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
+        let (_, flags) = tenants
+            .entry(tenant)
+            .or_insert_with(|| (envelope.shard, Arc::new(TenantFlags::new(tenant, envelope))));
+        // Copied only if a poll is reading it right now.
+        Arc::make_mut(flags).fold(tenant, event, envelope);
+        Ok(())
+    }
+}

@@ -1,0 +1,179 @@
+//! The user directory: one row per person.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use deadpool_postgres::Transaction;
+use engine::projection::{FoldError, Projection, Tables, view};
+use kernel::{Envelope, PersonId, Personal};
+use schemas::events::UserEvent;
+use schemas::values::{PersonName, UserStatus};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::entity::{self, Entity, Stamp, missing};
+use crate::list::{self, Field, From, ListQuery, ListSpec, Page, QueryError, Scope, SortValue, words};
+use crate::membership_directory;
+
+pub(crate) const VERSION: i32 = 1;
+
+/// Folds people.
+pub struct UserDirectory;
+
+/// A person, as the API shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UserRow {
+    pub id: PersonId,
+    pub email: Option<String>,
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
+    pub status: UserStatus,
+    pub created_at: DateTime<Utc>,
+    pub created_by: String,
+    pub updated_at: DateTime<Utc>,
+    pub updated_by: String,
+    /// The stream's sequence: its `ETag`.
+    pub sequence: i64,
+}
+
+fn shown(name: &Personal<PersonName>) -> Option<String> {
+    name.reveal().map(|name| name.as_str().to_owned())
+}
+
+impl Entity for UserRow {
+    type Event = UserEvent;
+
+    fn event(envelope: &Envelope) -> Result<Option<(Uuid, UserEvent)>, FoldError> {
+        if envelope.stream.aggregate_type != "user" {
+            return Ok(None);
+        }
+        Ok(Some((envelope.stream.id, envelope.decode()?)))
+    }
+
+    fn fold(row: Option<Self>, event: UserEvent, envelope: &Envelope) -> Result<Self, FoldError> {
+        let stamp = Stamp::of(envelope);
+        let mut row = match event {
+            UserEvent::Registered { person, email, first_name, last_name, status } => {
+                return Ok(Self {
+                    id: person,
+                    email: email.reveal().map(|email| email.as_str().to_owned()),
+                    first_name: first_name.as_ref().and_then(shown),
+                    last_name: last_name.as_ref().and_then(shown),
+                    status,
+                    created_at: stamp.at,
+                    created_by: stamp.by.clone(),
+                    updated_at: stamp.at,
+                    updated_by: stamp.by,
+                    sequence: stamp.sequence,
+                });
+            }
+            event => {
+                let mut row = missing(row, envelope)?;
+                row.change(event);
+                row
+            }
+        };
+        row.updated_at = stamp.at;
+        row.updated_by = stamp.by;
+        row.sequence = stamp.sequence;
+        Ok(row)
+    }
+}
+
+impl UserRow {
+    fn change(&mut self, event: UserEvent) {
+        match event {
+            // The first event of the stream, folded by the caller.
+            UserEvent::Registered { .. } => {}
+            UserEvent::ProfileUpdated { first_name, last_name } => {
+                if let Some(name) = first_name {
+                    self.first_name = shown(&name);
+                }
+                if let Some(name) = last_name {
+                    self.last_name = shown(&name);
+                }
+            }
+            UserEvent::EmailChanged { email } => {
+                self.email = email.reveal().map(|email| email.as_str().to_owned());
+            }
+            UserEvent::Activated {} | UserEvent::Enabled {} => self.status = UserStatus::Active,
+            UserEvent::Disabled { .. } => self.status = UserStatus::Disabled,
+        }
+    }
+}
+
+#[async_trait]
+impl Projection for UserDirectory {
+    fn name(&self) -> &'static str {
+        "user_directory"
+    }
+
+    fn version(&self) -> i32 {
+        VERSION
+    }
+
+    fn tables(&self) -> &'static [&'static str] {
+        &["user_directory"]
+    }
+
+    fn sql(&self) -> &'static str {
+        include_str!("user_directory.sql")
+    }
+
+    async fn apply(
+        &self,
+        tx: &Transaction<'_>,
+        tables: &Tables,
+        events: &[Envelope],
+    ) -> Result<(), FoldError> {
+        entity::fold::<UserRow>(tx, &tables.name("user_directory"), events).await
+    }
+}
+
+impl UserDirectory {
+    /// What may be listed, and how.
+    pub const LIST: &'static ListSpec = &ListSpec {
+        fields: &[
+            Field::text("email", "coalesce(t.email, '')").sortable(),
+            Field::text("first_name", "t.first_name"),
+            Field::text("last_name", "coalesce(t.last_name, '')").sortable(),
+            Field::word("status", "t.status", &words!(UserStatus)),
+            Field::time("created_at", "t.created_at").sortable(),
+            Field::time("updated_at", "t.updated_at"),
+        ],
+        default_sort: "-created_at",
+    };
+
+    fn from(scope: Scope) -> From {
+        From {
+            row: "row_to_json(t)",
+            tables: format!("{} AS t", view("user_directory", VERSION)),
+            id: "t.id",
+            conditions: match scope {
+                Scope::Platform => Vec::new(),
+                // A tenant sees the people who belong to it, and no others.
+                Scope::Tenant(tenant) => vec![(
+                    format!(
+                        "EXISTS (SELECT FROM {} AS m WHERE m.person = t.id AND m.tenant = $? AND m.status <> 'removed')",
+                        view("membership_directory", membership_directory::VERSION)
+                    ),
+                    SortValue::Uuid(tenant.0),
+                )],
+            },
+        }
+    }
+
+    pub async fn list(client: &Client, scope: Scope, query: &ListQuery) -> Result<Page<UserRow>, QueryError> {
+        list::list(client, Self::from(scope), query).await
+    }
+
+    /// One person, if the scope may see it.
+    pub async fn get(client: &Client, scope: Scope, id: PersonId) -> Result<Option<UserRow>, QueryError> {
+        list::get(client, Self::from(scope), id.0).await
+    }
+
+    /// The plan of a list, for tests.
+    pub async fn explain(client: &Client, scope: Scope, query: &ListQuery) -> Result<String, QueryError> {
+        list::explain(client, Self::from(scope), query).await
+    }
+}
