@@ -1,0 +1,33 @@
+# `make run` and `make test` are all that is needed; the rest is for maintainers. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
+
+.PHONY: help run test bench coverage deny sbom fmt stop
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(ROOT)Makefile
+
+run: ## install what is missing, build, and serve (ARGS='…' goes to tenantry serve)
+	@exec $(ROOT)scripts/run.sh $(ARGS)
+
+test: ## everything that must pass
+	@$(ROOT)scripts/test.sh
+
+bench: ## commands per second, ours against stock cqrs-es and postgres-es (ARGS='…')
+	@$(ROOT)scripts/bench.sh $(ARGS)
+
+coverage: ## line coverage, at least 80 % in engine, aggregates, projections and gateway
+	@$(ROOT)scripts/coverage.sh
+
+deny: ## bans, licences and sources of all dependencies
+	@$(ROOT)scripts/deny.sh
+
+sbom: ## a CycloneDX bill of materials per binary, in target/sbom
+	@$(ROOT)scripts/sbom.sh
+
+fmt: ## format all code
+	@cargo fmt --all --manifest-path $(ROOT)Cargo.toml
+
+stop: ## stop the private PostgreSQL that `make run` left running; its data stays
+	@cargo run --quiet --manifest-path $(ROOT)Cargo.toml -p cluster -- stop
