@@ -68,7 +68,7 @@ pub trait Decider: Default + Clone + Serialize + DeserializeOwned + Debug + Send
     /// Raise it when the state's shape or `evolve` changes: snapshots of another version are never trusted.
     const SNAPSHOT_VERSION: u32;
 
-    type Command: Debug + Send + 'static;
+    type Command: Clone + Debug + Send + 'static;
     type Event: Event;
     type Rejection: Rejection;
 

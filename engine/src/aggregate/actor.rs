@@ -1,0 +1,282 @@
+//! The actor of one aggregate.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use cqrs_es::event_sink::EventSink;
+use cqrs_es::persist::{EventStoreAggregateContext, PersistedEventStore};
+use cqrs_es::{Aggregate, EventStore};
+use kernel::{Clock, CommandId, Decider, Ids};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
+
+use super::directory::Presence;
+use super::intake::IntakeGate;
+use super::memory::Memory;
+use super::order::{Order, Reply, Verdict, stored_body};
+use super::quarantine::Quarantine;
+use super::settlement::Settlement;
+use super::supervisor::Supervision;
+use super::sweeper::Sweeper;
+use crate::adapter::{Fact, Folded};
+use crate::command::DispatchError;
+use crate::journal::{Journal, NewOutcome, ReadError};
+use crate::repository::{CommandRepository, Errand, event_ids};
+use crate::writer::WriterHandle;
+
+/// What all actors of a node share.
+pub(crate) struct Surroundings {
+    pub journal: Arc<dyn Journal>,
+    pub writer: WriterHandle,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn Ids>,
+    pub gate: Arc<IntakeGate>,
+    pub quarantine: Arc<Quarantine>,
+    pub sweeper: Arc<Sweeper>,
+    pub supervision: Supervision,
+    /// Events since the last snapshot before the next is taken.
+    pub snapshot_events_min: u64,
+}
+
+/// The handler; its state is the aggregate.
+pub(super) struct AggregateActor<D>(PhantomData<fn() -> D>);
+
+impl<D> Default for AggregateActor<D> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+pub(super) struct Arguments<D: Decider> {
+    pub presence: Presence<D>,
+    pub surroundings: Arc<Surroundings>,
+}
+
+pub(crate) enum Message<D: Decider> {
+    Order(Box<Order<D>>),
+    /// An order with an id has its answer.
+    Settled(CommandId),
+    Passivate,
+}
+
+pub(super) struct State<D: Decider> {
+    presence: Presence<D>,
+    surroundings: Arc<Surroundings>,
+    /// `None` until the first order, and after a failure.
+    memory: Option<Memory<D>>,
+    /// Commands with an id that wait for their commit, with what was asked.
+    in_flight: HashMap<CommandId, [u8; 32]>,
+}
+
+impl<D: Decider> Actor for AggregateActor<D> {
+    type Msg = Message<D>;
+    type State = State<D>;
+    type Arguments = Arguments<D>;
+
+    async fn pre_start(
+        &self,
+        _: ActorRef<Message<D>>,
+        arguments: Arguments<D>,
+    ) -> Result<State<D>, ActorProcessingErr> {
+        let Arguments { presence, surroundings } = arguments;
+        Ok(State { presence, surroundings, memory: None, in_flight: HashMap::new() })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<Message<D>>,
+        message: Message<D>,
+        state: &mut State<D>,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            Message::Order(order) => state.carry_out(myself, *order).await,
+            Message::Settled(command) => {
+                state.in_flight.remove(&command);
+            }
+            Message::Passivate => {
+                if state.presence.leave() {
+                    state.keep_snapshot();
+                    myself.stop(None);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn post_stop(
+        &self,
+        _: ActorRef<Message<D>>,
+        state: &mut State<D>,
+    ) -> Result<(), ActorProcessingErr> {
+        state.presence.ends_in_order();
+        Ok(())
+    }
+}
+
+impl<D: Decider> State<D> {
+    async fn carry_out(&mut self, myself: ActorRef<Message<D>>, order: Order<D>) {
+        if Instant::now() >= order.deadline {
+            return answer(order, Err(unavailable("deadline")));
+        }
+        if let Some(idempotency) = &order.context.idempotency
+            && let Some(asked) = self.in_flight.get(&idempotency.id)
+        {
+            let refusal = if *asked == idempotency.fingerprint {
+                DispatchError::InFlight
+            } else {
+                DispatchError::KeyReused
+            };
+            return answer(order, Err(refusal));
+        }
+        if let Err(error) = self.load(order.deadline).await {
+            return answer(order, Err(error));
+        }
+        let Some(memory) = self.memory.as_mut() else { return };
+        let (verdict, events) = decide(memory, order.command.clone(), order.context.expected_sequence).await;
+        let outcome = order.context.idempotency.as_ref().map(|idempotency| NewOutcome {
+            command_id: idempotency.id,
+            fingerprint: idempotency.fingerprint,
+            body: serde_json::Value::Null,
+        });
+        self.hand_over(myself, order, verdict, events, outcome);
+    }
+
+    /// Makes sure of a memory that is worth deciding on.
+    async fn load(&mut self, deadline: Instant) -> Result<(), DispatchError<D::Rejection>> {
+        let writer = &self.surroundings.writer;
+        let trusted = self.memory.as_ref().is_some_and(|memory| {
+            !memory.incarnation.is_poisoned()
+                // While a commit is being settled the lineage isn't known; the writer checks it before it appends.
+                && writer.lineage().is_none_or(|lineage| lineage == memory.incarnation.lineage())
+        });
+        if trusted {
+            return Ok(());
+        }
+        self.memory = None;
+        self.in_flight.clear();
+        if tokio::time::timeout_at(deadline, writer.owned()).await.is_err() {
+            return Err(unavailable("not_owner"));
+        }
+        let Some(lineage) = writer.lineage() else { return Err(unavailable("not_owner")) };
+        let stream = self.presence.stream();
+        match Memory::load(&*self.surroundings.journal, &stream, lineage).await {
+            Ok(memory) => {
+                self.memory = Some(memory);
+                self.surroundings.quarantine.recovered(&stream);
+                Ok(())
+            }
+            Err(ReadError::Corrupt { sequence, reason, .. }) => {
+                self.surroundings.quarantine.corrupt(&stream, &format!("sequence {sequence}: {reason}"));
+                Err(DispatchError::Quarantined)
+            }
+            Err(ReadError::Unavailable(reason)) => {
+                tracing::warn!(stream = %stream, reason, "an aggregate can't be loaded now");
+                Err(unavailable("database"))
+            }
+        }
+    }
+
+    /// Hands the decision to the writer through cqrs-es and leaves the waiting to a settlement.
+    fn hand_over(
+        &mut self,
+        myself: ActorRef<Message<D>>,
+        order: Order<D>,
+        verdict: Verdict<D::Rejection>,
+        events: Vec<Fact<D::Event>>,
+        outcome: Option<NewOutcome>,
+    ) {
+        let Some(memory) = self.memory.as_mut() else { return };
+        let ids = event_ids(&*self.surroundings.ids, events.len());
+        let before = memory.head;
+        memory.head += events.len() as u64;
+        memory.last_event = ids.last().copied().or(memory.last_event);
+        let verdict = match verdict {
+            Verdict::Done { .. } => Verdict::Done { sequence: memory.head, event_ids: ids.clone() },
+            other => other,
+        };
+        let outcome = outcome.map(|outcome| NewOutcome { body: stored_body(&verdict), ..outcome });
+        if let Some(outcome) = &outcome {
+            self.in_flight.insert(outcome.command_id, outcome.fingerprint);
+        }
+        let mut metadata = order.context.metadata.clone();
+        metadata.command_id = outcome.as_ref().map(|outcome| outcome.command_id).or(metadata.command_id);
+        let errand = Errand {
+            stream: self.presence.stream(),
+            metadata: Arc::new(metadata),
+            claims: memory.folded.take_claims(),
+            outcome,
+            incarnation: memory.incarnation.clone(),
+            event_ids: ids,
+        };
+        let (repository, report) = CommandRepository::new(
+            self.surroundings.writer.clone(),
+            self.surroundings.journal.clone(),
+            errand,
+        );
+        let context = EventStoreAggregateContext {
+            aggregate_id: self.presence.stream().id.to_string(),
+            // cqrs-es looks at the state only for its own snapshots, which are not used.
+            aggregate: Folded::<D>::default(),
+            current_sequence: usize::try_from(before).unwrap_or(usize::MAX),
+            current_snapshot: None,
+        };
+        let commit = Box::pin(async move {
+            let store = PersistedEventStore::<_, Folded<D>>::new_event_store(repository);
+            // The report says what happened in our own words.
+            let _ = store.commit(events, context, HashMap::new()).await;
+        });
+        memory.propose_snapshot(self.surroundings.snapshot_events_min);
+        Settlement { myself, order, verdict, incarnation: memory.incarnation.clone(), report }.start(commit);
+        self.keep_due_snapshot();
+    }
+
+    fn keep_due_snapshot(&mut self) {
+        let Some(snapshot) = self.memory.as_mut().and_then(Memory::due_snapshot) else { return };
+        let (surroundings, stream) = (self.surroundings.clone(), self.presence.stream());
+        tokio::spawn(async move {
+            let now = surroundings.clock.now();
+            if let Err(error) = surroundings.journal.save_snapshot(&stream, snapshot, now).await {
+                tracing::warn!(stream = %stream, error = %error, "a snapshot could not be kept; loading takes longer");
+            }
+        });
+    }
+
+    /// On leaving: a state that took a while to load is kept for the next time.
+    fn keep_snapshot(&mut self) {
+        let events_min = (self.surroundings.snapshot_events_min / 4).max(1);
+        if let Some(memory) = self.memory.as_mut()
+            && !memory.incarnation.is_poisoned()
+        {
+            memory.propose_snapshot(events_min);
+            self.keep_due_snapshot();
+        }
+    }
+}
+
+/// Decides on the state as it will be, and carries it on.
+async fn decide<D: Decider>(
+    memory: &mut Memory<D>,
+    command: D::Command,
+    expected: Option<u64>,
+) -> (Verdict<D::Rejection>, Vec<Fact<D::Event>>) {
+    if let Some(expected) = expected
+        && expected != memory.head
+    {
+        return (Verdict::Precondition { expected, found: memory.head }, Vec::new());
+    }
+    let sink = EventSink::default();
+    match memory.folded.handle(command, &(), &sink).await {
+        Ok(()) => (Verdict::Done { sequence: memory.head, event_ids: Vec::new() }, sink.collect().await),
+        Err(rejection) => (Verdict::Rejected(rejection), Vec::new()),
+    }
+}
+
+pub(super) fn unavailable<R>(reason: &'static str) -> DispatchError<R> {
+    DispatchError::Unavailable { reason, retry_after: std::time::Duration::from_secs(1) }
+}
+
+fn answer<D: Decider>(order: Order<D>, result: Result<crate::command::Receipt, DispatchError<D::Rejection>>) {
+    // Whoever asked may have gone away.
+    let _ = order.reply.send(Reply::Settled(result));
+}

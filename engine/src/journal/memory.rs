@@ -1,0 +1,280 @@
+//! A journal in memory, for unit tests and simulation only: it forgets everything and says so by its name.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use kernel::{ClaimChange, CommandId, Envelope, Position, ShardId, StreamId};
+use uuid::Uuid;
+
+use super::{
+    AppendError, AppendItem, Appended, Journal, Lease, Loaded, ReadError, Refusal, Resolution, Snapshot,
+    StoredOutcome, envelopes,
+};
+use crate::feed::FeedError;
+
+/// What can go wrong on demand, once, with the next append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The batch commits but the answer is lost.
+    AnswerLost,
+    /// The connection breaks before the batch commits.
+    NeverCommitted,
+    /// The database refuses the batch for a reason of its own.
+    Unavailable,
+    /// Two transactions were in each other's way.
+    Deadlock,
+}
+
+/// A journal in memory.
+#[derive(Debug, Default)]
+pub struct MemoryJournal {
+    shards: Mutex<HashMap<ShardId, Shard>>,
+    faults: Mutex<VecDeque<Fault>>,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    epoch: i64,
+    owner: Option<Uuid>,
+    last_batch: Option<Uuid>,
+    last_recorded_at: DateTime<Utc>,
+    events: Vec<Envelope>,
+    lengths: HashMap<StreamId, u64>,
+    claims: HashMap<(String, String), StreamId>,
+    outcomes: HashMap<CommandId, StoredOutcome>,
+    snapshots: HashMap<StreamId, Snapshot>,
+}
+
+impl MemoryJournal {
+    /// Lets the next append fail; several faults strike one append each, in order.
+    pub fn inject(&self, fault: Fault) {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
+    }
+
+    /// As if another node had taken the shard: every lease given out so far is fenced.
+    pub fn usurp(&self, shard: ShardId) {
+        let mut shards = self.lock();
+        let shard = shards.entry(shard).or_default();
+        shard.epoch += 1;
+        shard.owner = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ShardId, Shard>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shard {
+    fn check(&self, items: &[AppendItem]) -> Result<(), Refusal> {
+        let mut lengths = HashMap::new();
+        let mut claims = self.claims.clone();
+        let mut answered = std::collections::HashSet::new();
+        let key = |claim: &kernel::Claim| (claim.kind.to_owned(), claim.value.clone());
+        for item in items {
+            for change in &item.claims {
+                if let ClaimChange::Free(claim) = change
+                    && claims.get(&key(claim)) == Some(&item.stream)
+                {
+                    claims.remove(&key(claim));
+                }
+            }
+        }
+        for item in items {
+            let length = lengths
+                .entry(&item.stream)
+                .or_insert_with(|| self.lengths.get(&item.stream).copied().unwrap_or_default());
+            for event in &item.events {
+                if event.sequence <= *length {
+                    return Err(Refusal::Sequence);
+                }
+                *length = event.sequence;
+            }
+            for change in &item.claims {
+                if let ClaimChange::Take(claim) = change
+                    && claims.insert(key(claim), item.stream.clone()).is_some()
+                {
+                    return Err(Refusal::Claim { kind: claim.kind.to_owned() });
+                }
+            }
+            if let Some(outcome) = &item.outcome
+                && (self.outcomes.contains_key(&outcome.command_id) || !answered.insert(outcome.command_id))
+            {
+                return Err(Refusal::DuplicateCommand);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, shard: ShardId, batch: Uuid, items: &[AppendItem], now: DateTime<Utc>) -> Appended {
+        let base = Position(self.events.len() as u64);
+        let recorded_at = now.max(self.last_recorded_at);
+        (self.last_batch, self.last_recorded_at) = (Some(batch), recorded_at);
+        let changes = |item: &AppendItem| item.claims.clone();
+        for item in items {
+            for change in changes(item) {
+                if let ClaimChange::Free(claim) = change {
+                    self.claims.remove(&(claim.kind.to_owned(), claim.value));
+                }
+            }
+        }
+        for item in items {
+            for change in changes(item) {
+                if let ClaimChange::Take(claim) = change {
+                    self.claims.insert((claim.kind.to_owned(), claim.value), item.stream.clone());
+                }
+            }
+            let first = Position(self.events.len() as u64 + 1);
+            let made = envelopes(item.clone(), shard, first, recorded_at);
+            if let Some(last) = made.last() {
+                self.lengths.insert(item.stream.clone(), last.sequence);
+            }
+            if let Some(outcome) = &item.outcome {
+                self.outcomes.insert(
+                    outcome.command_id,
+                    StoredOutcome {
+                        fingerprint: outcome.fingerprint.to_vec(),
+                        body: outcome.body.clone(),
+                        shard,
+                        position: made.last().map(|event| event.position),
+                        recorded_at,
+                    },
+                );
+            }
+            self.events.extend(made);
+        }
+        Appended { base, recorded_at }
+    }
+}
+
+#[async_trait]
+impl Journal for MemoryJournal {
+    async fn acquire(&self, shard: ShardId, node: Uuid, _ttl: Duration) -> Result<Option<Lease>, ReadError> {
+        let mut shards = self.lock();
+        let state = shards.entry(shard).or_default();
+        if state.owner.is_some_and(|owner| owner != node) {
+            return Ok(None);
+        }
+        state.owner = Some(node);
+        state.epoch += 1;
+        Ok(Some(Lease { shard, epoch: state.epoch }))
+    }
+
+    async fn renew(&self, lease: Lease, _ttl: Duration) -> Result<bool, ReadError> {
+        Ok(self.lock().get(&lease.shard).is_some_and(|shard| shard.epoch == lease.epoch))
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), ReadError> {
+        if let Some(shard) = self.lock().get_mut(&lease.shard)
+            && shard.epoch == lease.epoch
+        {
+            shard.owner = None;
+        }
+        Ok(())
+    }
+
+    async fn append(
+        &self,
+        lease: Lease,
+        batch: Uuid,
+        items: &[AppendItem],
+        now: DateTime<Utc>,
+    ) -> Result<Appended, AppendError> {
+        // A real journal takes its time: let others queue meanwhile.
+        tokio::task::yield_now().await;
+        let fault = self.faults.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        match fault {
+            Some(Fault::NeverCommitted) => return Err(AppendError::Unclear("injected".into())),
+            Some(Fault::Unavailable) => return Err(AppendError::Unavailable("injected".into())),
+            Some(Fault::Deadlock) => return Err(AppendError::Repeat),
+            Some(Fault::AnswerLost) | None => {}
+        }
+        let mut shards = self.lock();
+        let shard = shards.entry(lease.shard).or_default();
+        if shard.epoch != lease.epoch {
+            return Err(AppendError::Fenced { shard: lease.shard, epoch: lease.epoch });
+        }
+        shard.check(items).map_err(AppendError::Refused)?;
+        let writes = items
+            .iter()
+            .any(|item| !item.events.is_empty() || item.outcome.is_some() || !item.claims.is_empty());
+        let appended = if writes {
+            shard.write(lease.shard, batch, items, now)
+        } else {
+            Appended { base: Position(shard.events.len() as u64), recorded_at: now }
+        };
+        if fault == Some(Fault::AnswerLost) {
+            return Err(AppendError::Unclear("injected".into()));
+        }
+        Ok(appended)
+    }
+
+    async fn resolve(&self, lease: Lease, batch: Uuid, events: u64) -> Result<Resolution, ReadError> {
+        let mut shards = self.lock();
+        let shard = shards.entry(lease.shard).or_default();
+        if shard.epoch != lease.epoch {
+            return Ok(Resolution::Lost);
+        }
+        shard.epoch += 1;
+        Ok(Resolution::Kept {
+            lease: Lease { shard: lease.shard, epoch: shard.epoch },
+            committed: (shard.last_batch == Some(batch)).then(|| Appended {
+                base: Position(shard.events.len() as u64 - events),
+                recorded_at: shard.last_recorded_at,
+            }),
+        })
+    }
+
+    async fn load(&self, stream: &StreamId, snapshot_version: Option<u32>) -> Result<Loaded, ReadError> {
+        let shards = self.lock();
+        let Some(shard) = shards.values().find(|shard| shard.lengths.contains_key(stream)) else {
+            return Ok(Loaded::default());
+        };
+        let snapshot = shard.snapshots.get(stream).filter(|s| Some(s.version) == snapshot_version).cloned();
+        let after = snapshot.as_ref().map_or(0, |s| s.sequence);
+        let tail =
+            shard.events.iter().filter(|e| e.stream == *stream && e.sequence > after).cloned().collect();
+        Ok(Loaded { snapshot, tail })
+    }
+
+    async fn outcome(&self, command: CommandId) -> Result<Option<StoredOutcome>, ReadError> {
+        Ok(self.lock().values().find_map(|shard| shard.outcomes.get(&command).cloned()))
+    }
+
+    async fn claim_holder(&self, claim: &kernel::Claim) -> Result<Option<StreamId>, ReadError> {
+        let key = (claim.kind.to_owned(), claim.value.clone());
+        Ok(self.lock().values().find_map(|shard| shard.claims.get(&key).cloned()))
+    }
+
+    async fn save_snapshot(
+        &self,
+        stream: &StreamId,
+        snapshot: Snapshot,
+        _: DateTime<Utc>,
+    ) -> Result<(), ReadError> {
+        let mut shards = self.lock();
+        if let Some(shard) = shards.values_mut().find(|shard| shard.lengths.contains_key(stream)) {
+            let newer = shard
+                .snapshots
+                .get(stream)
+                .is_none_or(|old| old.sequence < snapshot.sequence || old.version != snapshot.version);
+            if newer {
+                shard.snapshots.insert(stream.clone(), snapshot);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&self, shard: ShardId, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError> {
+        let shards = self.lock();
+        let Some(shard) = shards.get(&shard) else { return Ok(Vec::new()) };
+        let from = usize::try_from(after.0).unwrap_or(usize::MAX).min(shard.events.len());
+        Ok(shard.events[from..].iter().take(limit).cloned().collect())
+    }
+
+    async fn head(&self, shard: ShardId) -> Result<Position, FeedError> {
+        Ok(Position(self.lock().get(&shard).map_or(0, |shard| shard.events.len() as u64)))
+    }
+}

@@ -1,0 +1,232 @@
+//! The journal: all streams of a shard in commit order, appended in batches.
+//!
+//! A journal stores; it decides nothing. Which items may be in a batch, and what to do when one fails, is the
+//! writer's business ([`crate::writer`]). Two journals exist: PostgreSQL's, and one in memory for unit tests and
+//! simulation. One contract suite runs against both.
+
+mod memory;
+mod postgres;
+mod statement;
+
+pub(crate) use statement::{Context, read_metadata, stored_metadata};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use kernel::{ClaimChange, CommandId, Envelope, EventId, Metadata, Position, ShardId, StreamId};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::feed::FeedError;
+
+pub use memory::{Fault, MemoryJournal};
+pub use postgres::{PgFeed, PgJournal};
+
+/// One event about to be appended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEvent {
+    /// Its place in its stream, from 1.
+    pub sequence: u64,
+    pub event_id: EventId,
+    pub event_type: String,
+    pub event_version: String,
+    pub payload: Value,
+}
+
+/// The answer to a command that carried an id, stored with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewOutcome {
+    pub command_id: CommandId,
+    pub fingerprint: [u8; 32],
+    pub body: Value,
+}
+
+/// A stored answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredOutcome {
+    pub fingerprint: Vec<u8>,
+    pub body: Value,
+    pub shard: ShardId,
+    /// Where its last event stands, if it made events.
+    pub position: Option<Position>,
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// What one command wants in the journal. Without events it only asks to be still the owner.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppendItem {
+    pub stream: StreamId,
+    pub metadata: Arc<Metadata>,
+    pub events: Vec<NewEvent>,
+    pub claims: Vec<ClaimChange>,
+    pub outcome: Option<NewOutcome>,
+}
+
+/// A committed batch: its events stand at `base + 1 ..= base + number of events`, in the order of the items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub base: Position,
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// Which rule of the database an item broke.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Another event stands at the sequence already.
+    Sequence,
+    /// The name is held by another stream.
+    Claim { kind: String },
+    /// The command has an answer already.
+    DuplicateCommand,
+    /// The database can't store it.
+    Unstorable { reason: String },
+}
+
+/// Why a batch was not appended.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Another owner raised the shard's epoch. Nothing was written.
+    #[error("shard {shard:?} is no longer owned at epoch {epoch}")]
+    Fenced { shard: ShardId, epoch: i64 },
+    /// An item of the batch broke a rule; with several items it is not known which. Nothing was written.
+    #[error("an item was refused: {0:?}")]
+    Refused(Refusal),
+    /// Two transactions were in each other's way. Nothing was written; the same batch may be repeated at once.
+    #[error("the batch must be repeated")]
+    Repeat,
+    /// The database can't take it now. Nothing was written.
+    #[error("the journal is not available: {0}")]
+    Unavailable(String),
+    /// The connection broke: it may have been written or not. Ask [`Journal::resolve`].
+    #[error("the outcome of the commit is not known: {0}")]
+    Unclear(String),
+}
+
+/// The right to append to a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub shard: ShardId,
+    pub epoch: i64,
+}
+
+/// What became of the last batch, and the epoch to go on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// The lease went on without a gap. `Some` if the batch had been committed.
+    Kept { lease: Lease, committed: Option<Appended> },
+    /// Another owner came between: what became of the batch can't be known any more.
+    Lost,
+}
+
+/// A snapshot as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    pub version: u32,
+    /// The event it ends at.
+    pub sequence: u64,
+    pub event_id: EventId,
+    pub state: Value,
+}
+
+/// A stream as it is loaded: what a snapshot doesn't cover.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loaded {
+    pub snapshot: Option<Snapshot>,
+    pub tail: Vec<Envelope>,
+}
+
+/// Why something can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is there but can't be understood: quarantine it.
+    #[error("{stream} can't be read at sequence {sequence}: {reason}")]
+    Corrupt { stream: StreamId, sequence: u64, reason: String },
+    #[error("the journal is not available: {0}")]
+    Unavailable(String),
+}
+
+impl From<FeedError> for ReadError {
+    fn from(error: FeedError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// Where events stand for ever.
+#[async_trait]
+pub trait Journal: Send + Sync + 'static {
+    /// Takes the shard's lease if it is free, lapsed or this node's own, and raises the epoch.
+    /// `None`: another node holds it.
+    async fn acquire(&self, shard: ShardId, node: Uuid, ttl: Duration) -> Result<Option<Lease>, ReadError>;
+
+    /// Prolongs the lease. `false`: it is lost.
+    async fn renew(&self, lease: Lease, ttl: Duration) -> Result<bool, ReadError>;
+
+    /// Gives the lease back, so that another node need not wait for it to lapse.
+    async fn release(&self, lease: Lease) -> Result<(), ReadError>;
+
+    /// Appends all items in one transaction, or nothing. Durable when it returns.
+    async fn append(
+        &self,
+        lease: Lease,
+        batch: Uuid,
+        items: &[AppendItem],
+        now: DateTime<Utc>,
+    ) -> Result<Appended, AppendError>;
+
+    /// Settles an unclear commit: waits for the old transaction, fences one still unread, and tells which it was.
+    /// `events` is the number of events of the batch.
+    async fn resolve(&self, lease: Lease, batch: Uuid, events: u64) -> Result<Resolution, ReadError>;
+
+    /// A stream's events, from the newest trusted snapshot if `snapshot_version` is given, else from the first.
+    async fn load(&self, stream: &StreamId, snapshot_version: Option<u32>) -> Result<Loaded, ReadError>;
+
+    /// The stored answer to a command, if there is one.
+    async fn outcome(&self, command: CommandId) -> Result<Option<StoredOutcome>, ReadError>;
+
+    /// The stream that holds a name.
+    async fn claim_holder(&self, claim: &kernel::Claim) -> Result<Option<StreamId>, ReadError>;
+
+    /// Keeps a snapshot; an older one of the same stream is replaced, a newer one stays.
+    async fn save_snapshot(
+        &self,
+        stream: &StreamId,
+        snapshot: Snapshot,
+        now: DateTime<Utc>,
+    ) -> Result<(), ReadError>;
+
+    /// Events after a position, in order; see [`crate::feed::Feed::read`].
+    async fn read(&self, shard: ShardId, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError>;
+
+    /// The shard's last committed position.
+    async fn head(&self, shard: ShardId) -> Result<Position, FeedError>;
+}
+
+/// The envelopes that an appended item makes, its first event standing at `first`.
+pub(crate) fn envelopes(
+    item: AppendItem,
+    shard: ShardId,
+    first: Position,
+    recorded_at: DateTime<Utc>,
+) -> Vec<Envelope> {
+    let AppendItem { stream, metadata, events, .. } = item;
+    events
+        .into_iter()
+        .zip(0_u16..)
+        .map(|(event, index)| Envelope {
+            shard,
+            position: Position(first.0 + u64::from(index)),
+            stream: stream.clone(),
+            sequence: event.sequence,
+            part: 0,
+            index_in_command: index,
+            event_id: event.event_id,
+            event_type: event.event_type.into(),
+            event_version: event.event_version.into(),
+            payload: event.payload,
+            metadata: Metadata::clone(&metadata),
+            recorded_at,
+        })
+        .collect()
+}

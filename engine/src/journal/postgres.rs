@@ -1,0 +1,415 @@
+//! The journal in PostgreSQL.
+//!
+//! Appends go over one connection of their own, in order; reads go through the pool. A broken append connection is
+//! opened anew by [`PgJournal::resolve`] or by the next append, never silently in the middle of a batch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use deadpool_postgres::Pool;
+use kernel::{CommandId, Envelope, EventId, Position, ShardId, StreamId};
+use tokio::sync::{Mutex, broadcast};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, Error, NoTls, Statement};
+use uuid::Uuid;
+
+use super::statement::{Columns, read_event, refusal_of, signed, stream_of, unsigned};
+use super::{
+    AppendError, AppendItem, Appended, Journal, Lease, Loaded, ReadError, Refusal, Resolution, Snapshot,
+    StoredOutcome,
+};
+use crate::codec::{Codec, CodecError};
+use crate::feed::{Feed, FeedError, FeedName, Live};
+
+/// SQLSTATE of `journal_advance`: the epoch is not the shard's.
+const FENCED: &str = "TN001";
+
+/// How long opening the append connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A journal in PostgreSQL; give each shard's writer one of its own.
+pub struct PgJournal {
+    config: Config,
+    pool: Pool,
+    codec: Codec,
+    appender: Mutex<Option<Appender>>,
+}
+
+/// The append connection with its prepared statements.
+struct Appender {
+    client: Client,
+    events: Statement,
+    all: Statement,
+}
+
+impl PgJournal {
+    /// `config` opens the append connection; `pool` serves all reads.
+    pub fn new(config: Config, pool: Pool, codec: Codec) -> Self {
+        Self { config, pool, codec, appender: Mutex::new(None) }
+    }
+
+    async fn connect(&self) -> Result<Appender, Error> {
+        let mut config = self.config.clone();
+        config.connect_timeout(CONNECT_TIMEOUT).application_name("tenantry journal");
+        let (client, connection) = config.connect(NoTls).await?;
+        // The connection ends when its client is dropped; an error shows in the client's next call.
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::warn!(error = %error, "the journal's connection ended");
+            }
+        });
+        client
+            .batch_execute(
+                "SET synchronous_commit = on; SET jit = off; SET plan_cache_mode = force_generic_plan",
+            )
+            .await?;
+        let (events, all) = futures::try_join!(
+            client.prepare(include_str!("sql/append_events.sql")),
+            client.prepare(include_str!("sql/append_all.sql"))
+        )?;
+        Ok(Appender { client, events, all })
+    }
+
+    async fn client(&self) -> Result<deadpool_postgres::Object, ReadError> {
+        self.pool.get().await.map_err(|error| ReadError::Unavailable(error.to_string()))
+    }
+}
+
+impl Appender {
+    async fn append(
+        &self,
+        lease: Lease,
+        batch: Uuid,
+        columns: &Columns<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<Appended, Error> {
+        let events = columns.events();
+        let mut parameters: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
+            vec![&lease.shard.0, &lease.epoch, &events, &batch, &now];
+        parameters.extend(columns.event_parameters());
+        let statement = if columns.is_plain() {
+            &self.events
+        } else {
+            parameters.extend(columns.other_parameters());
+            &self.all
+        };
+        let row = self.client.query_one(statement, &parameters).await?;
+        Ok(Appended { base: Position(unsigned(row.get(0))), recorded_at: row.get(1) })
+    }
+}
+
+#[async_trait]
+impl Journal for PgJournal {
+    async fn acquire(&self, shard: ShardId, node: Uuid, ttl: Duration) -> Result<Option<Lease>, ReadError> {
+        let row = self
+            .client()
+            .await?
+            .query_opt(include_str!("sql/acquire.sql"), &[&shard.0, &node, &milliseconds(ttl)])
+            .await
+            .map_err(unavailable)?;
+        Ok(row.map(|row| Lease { shard, epoch: row.get(0) }))
+    }
+
+    async fn renew(&self, lease: Lease, ttl: Duration) -> Result<bool, ReadError> {
+        let row = self
+            .client()
+            .await?
+            .query_opt(include_str!("sql/renew.sql"), &[&lease.shard.0, &lease.epoch, &milliseconds(ttl)])
+            .await
+            .map_err(unavailable)?;
+        Ok(row.is_some())
+    }
+
+    async fn release(&self, lease: Lease) -> Result<(), ReadError> {
+        self.client()
+            .await?
+            .execute(include_str!("sql/release.sql"), &[&lease.shard.0, &lease.epoch])
+            .await
+            .map_err(unavailable)?;
+        Ok(())
+    }
+
+    async fn append(
+        &self,
+        lease: Lease,
+        batch: Uuid,
+        items: &[AppendItem],
+        now: DateTime<Utc>,
+    ) -> Result<Appended, AppendError> {
+        let columns = Columns::of(items, &self.codec)
+            .map_err(|error| AppendError::Refused(Refusal::Unstorable { reason: error.to_string() }))?;
+        let mut slot = self.appender.lock().await;
+        let appender = match slot.take() {
+            Some(appender) if !appender.client.is_closed() => appender,
+            _ => self.connect().await.map_err(|error| AppendError::Unavailable(error.to_string()))?,
+        };
+        // A batch of answers without events and outcomes needs no write: that the epoch still stands is all it asks.
+        if columns.is_empty() {
+            let answer = appender
+                .client
+                .query_one(
+                    "SELECT epoch, last_position, last_recorded_at FROM journal_shard WHERE shard = $1",
+                    &[&lease.shard.0],
+                )
+                .await;
+            let row = answer.map_err(|error| AppendError::Unavailable(error.to_string()))?;
+            *slot = Some(appender);
+            if row.get::<_, i64>(0) != lease.epoch {
+                return Err(AppendError::Fenced { shard: lease.shard, epoch: lease.epoch });
+            }
+            return Ok(Appended { base: Position(unsigned(row.get(1))), recorded_at: now });
+        }
+        match appender.append(lease, batch, &columns, now).await {
+            Ok(appended) => {
+                *slot = Some(appender);
+                Ok(appended)
+            }
+            Err(error) => {
+                let error = append_error(&error, lease, items);
+                // After an unclear end the connection is never used again: resolving happens on a new one.
+                if !matches!(error, AppendError::Unclear(_)) {
+                    *slot = Some(appender);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn resolve(&self, lease: Lease, batch: Uuid, events: u64) -> Result<Resolution, ReadError> {
+        let mut slot = self.appender.lock().await;
+        *slot = None;
+        let appender = self.connect().await.map_err(unavailable)?;
+        let row = appender
+            .client
+            .query_opt(include_str!("sql/resolve.sql"), &[&lease.shard.0, &lease.epoch])
+            .await
+            .map_err(unavailable)?;
+        *slot = Some(appender);
+        Ok(match row {
+            None => Resolution::Lost,
+            Some(row) => Resolution::Kept {
+                lease: Lease { shard: lease.shard, epoch: row.get(0) },
+                committed: (row.get::<_, Option<Uuid>>(1) == Some(batch)).then(|| Appended {
+                    base: Position(unsigned(row.get(2)) - events),
+                    recorded_at: row.get(3),
+                }),
+            },
+        })
+    }
+
+    async fn load(&self, stream: &StreamId, snapshot_version: Option<u32>) -> Result<Loaded, ReadError> {
+        let client = self.client().await?;
+        let id = stream.id.hyphenated().to_string();
+        let mut loaded = Loaded::default();
+        if let Some(version) = snapshot_version {
+            let statement =
+                client.prepare_cached(include_str!("sql/load_snapshot.sql")).await.map_err(unavailable)?;
+            let row = client
+                .query_opt(
+                    &statement,
+                    &[&stream.aggregate_type, &id, &i32::try_from(version).unwrap_or(i32::MAX)],
+                )
+                .await
+                .map_err(unavailable)?;
+            loaded.snapshot = row.and_then(|row| self.open_snapshot(&row, version));
+        }
+        let after = loaded.snapshot.as_ref().map_or(0, |snapshot| signed(snapshot.sequence));
+        let statement =
+            client.prepare_cached(include_str!("sql/load_stream.sql")).await.map_err(unavailable)?;
+        let rows =
+            client.query(&statement, &[&stream.aggregate_type, &id, &after]).await.map_err(unavailable)?;
+        for row in rows {
+            let events = read_event(&row, &self.codec).map_err(|error| ReadError::Corrupt {
+                stream: stream.clone(),
+                sequence: unsigned(row.get("sequence")),
+                reason: error.to_string(),
+            })?;
+            loaded.tail.extend(events);
+        }
+        Ok(loaded)
+    }
+
+    async fn outcome(&self, command: CommandId) -> Result<Option<StoredOutcome>, ReadError> {
+        let client = self.client().await?;
+        let statement = client.prepare_cached(include_str!("sql/outcome.sql")).await.map_err(unavailable)?;
+        let row = client.query_opt(&statement, &[&command.0]).await.map_err(unavailable)?;
+        let Some(row) = row else { return Ok(None) };
+        let corrupt = |reason: String| ReadError::Corrupt {
+            stream: StreamId::new("command_outcome", command.0),
+            sequence: 0,
+            reason,
+        };
+        let mut body =
+            serde_json::from_str(row.get(1)).map_err(|e: serde_json::Error| corrupt(e.to_string()))?;
+        self.codec.open(&mut body).map_err(|e| corrupt(e.to_string()))?;
+        Ok(Some(StoredOutcome {
+            fingerprint: row.get(0),
+            body,
+            shard: ShardId(row.get(2)),
+            position: row.get::<_, Option<i64>>(3).map(|p| Position(unsigned(p))),
+            recorded_at: row.get(4),
+        }))
+    }
+
+    async fn claim_holder(&self, claim: &kernel::Claim) -> Result<Option<StreamId>, ReadError> {
+        let client = self.client().await?;
+        let statement =
+            client.prepare_cached(include_str!("sql/claim_holder.sql")).await.map_err(unavailable)?;
+        let row = client
+            .query_opt(&statement, &[&claim.kind, &self.codec.claim_hash(claim)])
+            .await
+            .map_err(unavailable)?;
+        Ok(row.and_then(|row| {
+            let id = row.get::<_, &str>(1).parse().ok()?;
+            Some(StreamId { aggregate_type: row.get::<_, String>(0).into(), id })
+        }))
+    }
+
+    async fn save_snapshot(
+        &self,
+        stream: &StreamId,
+        snapshot: Snapshot,
+        now: DateTime<Utc>,
+    ) -> Result<(), ReadError> {
+        let mut state = snapshot.state;
+        let failed = |error: CodecError| ReadError::Unavailable(error.to_string());
+        self.codec.seal(&mut state).map_err(failed)?;
+        let client = self.client().await?;
+        let statement =
+            client.prepare_cached(include_str!("sql/save_snapshot.sql")).await.map_err(unavailable)?;
+        client
+            .execute(
+                &statement,
+                &[
+                    &stream.aggregate_type,
+                    &stream.id.hyphenated().to_string(),
+                    &i32::try_from(snapshot.version).unwrap_or(i32::MAX),
+                    &signed(snapshot.sequence),
+                    &snapshot.event_id.0,
+                    &state.to_string(),
+                    &now,
+                ],
+            )
+            .await
+            .map_err(unavailable)?;
+        Ok(())
+    }
+
+    async fn read(&self, shard: ShardId, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError> {
+        read_journal(&self.pool, &self.codec, shard, after, limit).await
+    }
+
+    async fn head(&self, shard: ShardId) -> Result<Position, FeedError> {
+        journal_head(&self.pool, shard).await
+    }
+}
+
+impl PgJournal {
+    /// A snapshot that can't be read is no snapshot: the events are the truth.
+    fn open_snapshot(&self, row: &tokio_postgres::Row, version: u32) -> Option<Snapshot> {
+        let mut state = serde_json::from_str(row.get(2)).ok()?;
+        self.codec.open(&mut state).ok()?;
+        Some(Snapshot { version, sequence: unsigned(row.get(0)), event_id: EventId(row.get(1)), state })
+    }
+}
+
+async fn read_journal(
+    pool: &Pool,
+    codec: &Codec,
+    shard: ShardId,
+    after: Position,
+    limit: usize,
+) -> Result<Vec<Envelope>, FeedError> {
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(include_str!("sql/read_feed.sql")).await?;
+    let rows = client.query(&statement, &[&shard.0, &signed(after.0), &signed(limit as u64)]).await?;
+    let mut envelopes = Vec::with_capacity(rows.len());
+    for row in rows {
+        envelopes.extend(read_event(&row, codec).map_err(|error| FeedError::Undecodable {
+            feed: FeedName::Journal,
+            position: Position(unsigned(row.get("position"))),
+            stream: stream_of(&row),
+            reason: error.to_string(),
+        })?);
+    }
+    Ok(envelopes)
+}
+
+async fn journal_head(pool: &Pool, shard: ShardId) -> Result<Position, FeedError> {
+    let client = pool.get().await?;
+    let row =
+        client.query_one("SELECT last_position FROM journal_shard WHERE shard = $1", &[&shard.0]).await?;
+    Ok(Position(unsigned(row.get(0))))
+}
+
+/// The journal as followers see it. The writer tells `live` what it appends.
+pub struct PgFeed {
+    pool: Pool,
+    codec: Codec,
+    shard: ShardId,
+    live: Live,
+}
+
+impl PgFeed {
+    pub fn new(pool: Pool, codec: Codec, shard: ShardId, live: Live) -> Self {
+        Self { pool, codec, shard, live }
+    }
+}
+
+#[async_trait]
+impl Feed for PgFeed {
+    fn name(&self) -> FeedName {
+        FeedName::Journal
+    }
+
+    fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    async fn read(&self, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError> {
+        read_journal(&self.pool, &self.codec, self.shard, after, limit).await
+    }
+
+    async fn head(&self) -> Result<Position, FeedError> {
+        journal_head(&self.pool, self.shard).await
+    }
+
+    fn live(&self) -> broadcast::Receiver<Arc<[Envelope]>> {
+        self.live.listen()
+    }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn unavailable(error: Error) -> ReadError {
+    ReadError::Unavailable(error.to_string())
+}
+
+/// Sorts PostgreSQL's errors by what is known of the transaction.
+fn append_error(error: &Error, lease: Lease, items: &[AppendItem]) -> AppendError {
+    let Some(db) = error.as_db_error() else {
+        // No answer of the server: the statement may have been carried out.
+        return AppendError::Unclear(error.to_string());
+    };
+    let code = db.code();
+    let class = &code.code()[..2];
+    if code.code() == FENCED {
+        AppendError::Fenced { shard: lease.shard, epoch: lease.epoch }
+    } else if *code == SqlState::UNIQUE_VIOLATION {
+        AppendError::Refused(refusal_of(db.constraint(), items))
+    } else if *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE {
+        AppendError::Repeat
+    } else if class == "57" || class == "08" {
+        // The server is going down, or came back and ended us: it may say so after the commit.
+        AppendError::Unclear(db.message().to_owned())
+    } else if class == "22" || class == "23" {
+        AppendError::Refused(Refusal::Unstorable { reason: code.code().to_owned() })
+    } else {
+        // Disk full, too many connections, read-only: the server answered that it did not commit.
+        AppendError::Unavailable(db.message().to_owned())
+    }
+}

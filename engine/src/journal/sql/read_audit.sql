@@ -1,0 +1,6 @@
+-- The audit ledger after a position, in commit order.
+SELECT position, entry_id, occurred_at, recorded_at, tenant, actor, role, correlation_id, metadata::text, payload::text
+  FROM audit_ledger
+ WHERE shard = $1 AND position > $2
+ ORDER BY position
+ LIMIT $3

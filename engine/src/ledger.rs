@@ -1,0 +1,366 @@
+//! The audit ledger: appended in batches, dense positions in commit order, and a feed for those who follow.
+//!
+//! Any node appends: the counter row orders them, no lease is needed. An entry's id and time are fixed before the first
+//! try, so that one repeated after an unclear commit meets itself and is not written twice.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Datelike, NaiveDate, Utc};
+use deadpool_postgres::Pool;
+use kernel::{Clock, Envelope, Event, EventId, Position, ShardId, StreamId};
+use serde_json::Value;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+
+use crate::audit::{AuditEntry, AuditEvent};
+use crate::codec::Codec;
+use crate::feed::{Feed, FeedError, FeedName, Live};
+use crate::journal::{Context, read_metadata, stored_metadata};
+
+/// Entries in one transaction, at most.
+const BATCH_MAX: usize = 512;
+/// Entries waiting, at most; whoever comes later waits for room.
+const QUEUE_MAX: usize = 8192;
+/// How often a batch is tried before its askers hear that it can't be written.
+const TRIES_MAX: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(100);
+/// The ledger has one shard.
+const SHARD: ShardId = ShardId(0);
+
+/// The entry was not written.
+#[derive(Clone, Copy, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum LedgerError {
+    #[error("the audit ledger can't be written")]
+    Unavailable,
+    #[error("the audit ledger's queue is full")]
+    Full,
+}
+
+struct Waiting {
+    entry: AuditEntry,
+    written: Option<oneshot::Sender<Result<(), LedgerError>>>,
+}
+
+/// The way to the audit ledger. Clones share it.
+#[derive(Clone)]
+pub struct AuditLedger {
+    queue: mpsc::Sender<Waiting>,
+    ended: watch::Receiver<bool>,
+    stop: watch::Sender<bool>,
+}
+
+impl AuditLedger {
+    /// Starts the ledger's writer. `live` is told what is appended.
+    pub fn start(pool: Pool, codec: Codec, live: Live, clock: Arc<dyn Clock>) -> Self {
+        let (queue, receiver) = mpsc::channel(QUEUE_MAX);
+        let (end, ended) = watch::channel(false);
+        let (stop, stopping) = watch::channel(false);
+        let writer = LedgerWriter { pool, codec, live, clock, months: HashSet::new() };
+        tokio::spawn(async move {
+            writer.run(receiver, stopping).await;
+            end.send_replace(true);
+        });
+        Self { queue, ended, stop }
+    }
+
+    /// Appends an entry; it is durable when this returns.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unavailable`] if the database can't be written for several seconds.
+    pub async fn record(&self, entry: AuditEntry) -> Result<(), LedgerError> {
+        let (written, answer) = oneshot::channel();
+        let waiting = Waiting { entry, written: Some(written) };
+        self.queue.send(waiting).await.map_err(|_| LedgerError::Unavailable)?;
+        answer.await.unwrap_or(Err(LedgerError::Unavailable))
+    }
+
+    /// Puts an entry in the queue and waits for nobody.
+    ///
+    /// # Errors
+    /// [`LedgerError::Full`] if the queue is full: the caller must not go on as if it were recorded.
+    pub fn enqueue(&self, entry: AuditEntry) -> Result<(), LedgerError> {
+        self.queue.try_send(Waiting { entry, written: None }).map_err(|_| LedgerError::Full)
+    }
+
+    /// Appends what is queued and stops.
+    pub async fn drain(&self) {
+        let _ = self.stop.send(true);
+        let mut ended = self.ended.clone();
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+}
+
+struct LedgerWriter {
+    pool: Pool,
+    codec: Codec,
+    live: Live,
+    clock: Arc<dyn Clock>,
+    /// Months that have their partition.
+    months: HashSet<NaiveDate>,
+}
+
+impl LedgerWriter {
+    async fn run(mut self, mut queue: mpsc::Receiver<Waiting>, mut stopping: watch::Receiver<bool>) {
+        let mut gathered = Vec::with_capacity(BATCH_MAX);
+        loop {
+            tokio::select! {
+                biased;
+                count = queue.recv_many(&mut gathered, BATCH_MAX) => {
+                    if count == 0 {
+                        return;
+                    }
+                    self.write(&mut gathered).await;
+                }
+                _ = stopping.changed() => queue.close(),
+            }
+        }
+    }
+
+    async fn write(&mut self, gathered: &mut Vec<Waiting>) {
+        let (entries, askers): (Vec<_>, Vec<_>) = gathered.drain(..).map(|w| (w.entry, w.written)).unzip();
+        let mut result = Err(LedgerError::Unavailable);
+        for attempt in 0..TRIES_MAX {
+            match self.append(&entries, attempt > 0).await {
+                Ok(()) => {
+                    result = Ok(());
+                    break;
+                }
+                Err(reason) => {
+                    if attempt == 0 {
+                        tracing::error!(
+                            reason,
+                            entries = entries.len(),
+                            "the audit ledger can't be written; trying again"
+                        );
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+        for asker in askers.into_iter().flatten() {
+            let _ = asker.send(result);
+        }
+    }
+
+    async fn append(&mut self, entries: &[AuditEntry], again: bool) -> Result<(), String> {
+        let mut client = self.pool.get().await.map_err(|e| e.to_string())?;
+        for entry in entries {
+            let day = entry.occurred_at.date_naive();
+            let month = day.with_day(1).unwrap_or(day);
+            if self.months.insert(month)
+                && let Err(error) = client.execute("SELECT ensure_audit_partition($1)", &[&month]).await
+            {
+                // The default partition takes the rows meanwhile.
+                tracing::warn!(error = %error, "the month's audit partition could not be made");
+            }
+        }
+        let columns = Columns::of(entries, &self.codec)?;
+        let transaction = client.transaction().await.map_err(|e| e.to_string())?;
+        if again {
+            // Waits for an earlier try that is still under way, then looks whether it made it.
+            let lock = "SELECT 1 FROM ledger_shard WHERE ledger = 'audit' AND shard = $1 FOR UPDATE";
+            transaction.execute(lock, &[&SHARD.0]).await.map_err(|e| e.to_string())?;
+            let found = transaction
+                .query_opt(
+                    "SELECT 1 FROM audit_ledger WHERE occurred_at = $1 AND entry_id = $2",
+                    &[&columns.occurred_at[0], &columns.entry_id[0]],
+                )
+                .await
+                .map_err(|e| e.to_string())?;
+            if found.is_some() {
+                return Ok(());
+            }
+        }
+        let statement = transaction
+            .prepare_cached(include_str!("journal/sql/append_audit.sql"))
+            .await
+            .map_err(|e| e.to_string())?;
+        let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
+        let row = transaction
+            .query_one(
+                &statement,
+                &[
+                    &SHARD.0,
+                    &count,
+                    &self.clock.now(),
+                    &columns.entry_id,
+                    &columns.occurred_at,
+                    &columns.tenant,
+                    &columns.actor_kind,
+                    &columns.actor,
+                    &columns.role,
+                    &columns.action,
+                    &columns.outcome,
+                    &columns.correlation_id,
+                    &columns.metadata,
+                    &columns.payload,
+                ],
+            )
+            .await;
+        let row = match row {
+            Ok(row) => row,
+            // An earlier try that nobody heard of was faster after all.
+            Err(error) if again && error.code() == Some(&SqlState::UNIQUE_VIOLATION) => return Ok(()),
+            Err(error) => return Err(error.to_string()),
+        };
+        transaction.commit().await.map_err(|e| e.to_string())?;
+        if self.live.is_heard() {
+            let first = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0) + 1;
+            let told =
+                entries.iter().zip(first..).filter_map(|(e, at)| envelope(e, Position(at), row.get(1)));
+            self.live.tell(told.collect());
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Columns<'a> {
+    entry_id: Vec<Uuid>,
+    occurred_at: Vec<DateTime<Utc>>,
+    tenant: Vec<Option<Uuid>>,
+    actor_kind: Vec<&'a str>,
+    actor: Vec<&'a str>,
+    role: Vec<&'a str>,
+    action: Vec<&'a str>,
+    outcome: Vec<&'a str>,
+    correlation_id: Vec<Uuid>,
+    metadata: Vec<String>,
+    payload: Vec<String>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(entries: &'a [AuditEntry], codec: &Codec) -> Result<Self, String> {
+        let mut columns = Self::default();
+        for AuditEntry { entry_id, occurred_at, metadata, fact } in entries {
+            let mut payload = payload(fact).map_err(|e| e.to_string())?;
+            codec.seal(&mut payload).map_err(|e| e.to_string())?;
+            columns.entry_id.push(*entry_id);
+            columns.occurred_at.push(*occurred_at);
+            columns.tenant.push(metadata.tenant.map(|t| t.0));
+            columns.actor_kind.push(metadata.actor.kind.as_str());
+            columns.actor.push(&metadata.actor.id);
+            columns.role.push(&metadata.role);
+            columns.action.push(&metadata.action);
+            columns.outcome.push(fact.outcome.as_str());
+            columns.correlation_id.push(metadata.correlation_id.0);
+            columns.metadata.push(stored_metadata(metadata, codec).map_err(|e| e.to_string())?);
+            columns.payload.push(payload.to_string());
+        }
+        Ok(columns)
+    }
+}
+
+fn payload(fact: &crate::audit::AuditFact) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(AuditEvent::Recorded(fact.clone()))
+}
+
+fn envelope(entry: &AuditEntry, position: Position, recorded_at: DateTime<Utc>) -> Option<Envelope> {
+    let event = AuditEvent::Recorded(entry.fact.clone());
+    Some(Envelope {
+        shard: SHARD,
+        position,
+        stream: StreamId::new("audit", entry.entry_id),
+        sequence: 1,
+        part: 0,
+        index_in_command: 0,
+        event_id: EventId(entry.entry_id),
+        event_type: event.event_type().into(),
+        event_version: event.event_version().into(),
+        payload: serde_json::to_value(&event).ok()?,
+        metadata: entry.metadata.clone(),
+        // The time of an audit entry is when it happened; recorded_at orders only the ledger.
+        recorded_at: recorded_at.max(entry.occurred_at),
+    })
+}
+
+/// The audit ledger as followers see it.
+pub struct AuditFeed {
+    pool: Pool,
+    codec: Codec,
+    live: Live,
+}
+
+impl AuditFeed {
+    pub fn new(pool: Pool, codec: Codec, live: Live) -> Self {
+        Self { pool, codec, live }
+    }
+}
+
+#[async_trait]
+impl Feed for AuditFeed {
+    fn name(&self) -> FeedName {
+        FeedName::Audit
+    }
+
+    fn shard(&self) -> ShardId {
+        SHARD
+    }
+
+    async fn read(&self, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError> {
+        let client = self.pool.get().await?;
+        let statement = client.prepare_cached(include_str!("journal/sql/read_audit.sql")).await?;
+        let after = i64::try_from(after.0).unwrap_or(i64::MAX);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = client.query(&statement, &[&SHARD.0, &after, &limit]).await?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in rows {
+            let position = Position(u64::try_from(row.get::<_, i64>("position")).unwrap_or(0));
+            let entry_id: Uuid = row.get("entry_id");
+            let stream = StreamId::new("audit", entry_id);
+            let broken = |reason: String| FeedError::Undecodable {
+                feed: FeedName::Audit,
+                position,
+                stream: stream.clone(),
+                reason,
+            };
+            let mut payload: Value =
+                serde_json::from_str(row.get("payload")).map_err(|e| broken(e.to_string()))?;
+            self.codec.open(&mut payload).map_err(|e| broken(e.to_string()))?;
+            let context = Context {
+                tenant: row.get("tenant"),
+                actor: row.get("actor"),
+                role: row.get("role"),
+                correlation_id: row.get("correlation_id"),
+                causation_id: None,
+            };
+            let metadata = read_metadata(context, row.get("metadata"), &self.codec)
+                .map_err(|e| broken(e.to_string()))?;
+            let recorded: DateTime<Utc> = row.get("recorded_at");
+            entries.push(Envelope {
+                shard: SHARD,
+                position,
+                stream,
+                sequence: 1,
+                part: 0,
+                index_in_command: 0,
+                event_id: EventId(entry_id),
+                event_type: "audit.recorded".into(),
+                event_version: "1".into(),
+                payload,
+                metadata,
+                recorded_at: recorded.max(row.get("occurred_at")),
+            });
+        }
+        Ok(entries)
+    }
+
+    async fn head(&self) -> Result<Position, FeedError> {
+        let client = self.pool.get().await?;
+        let row = client
+            .query_one(
+                "SELECT last_position FROM ledger_shard WHERE ledger = 'audit' AND shard = $1",
+                &[&SHARD.0],
+            )
+            .await?;
+        Ok(Position(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0)))
+    }
+
+    fn live(&self) -> broadcast::Receiver<Arc<[Envelope]>> {
+        self.live.listen()
+    }
+}

@@ -1,0 +1,161 @@
+//! The repository that cqrs-es commits through: one value per command.
+//!
+//! It carries in what cqrs-es has no word for (metadata, claims, command id, the actor's incarnation) and carries the
+//! answer out. Persisting hands the events to the shard's writer on the first poll and waits for the commit.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cqrs_es::Aggregate;
+use cqrs_es::persist::{
+    PersistedEventRepository, PersistenceError, ReplayStream, SerializedEvent, SerializedSnapshot,
+};
+use kernel::{ClaimChange, EventId, Ids, Metadata, StreamId};
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::journal::{AppendItem, Journal, NewEvent, NewOutcome, ReadError};
+use crate::writer::{Answer, AppendFailure, Incarnation, Queued, WriterHandle};
+
+/// What a command brings beside its events.
+pub(crate) struct Errand {
+    pub stream: StreamId,
+    pub metadata: Arc<Metadata>,
+    pub claims: Vec<ClaimChange>,
+    pub outcome: Option<NewOutcome>,
+    pub incarnation: Arc<Incarnation>,
+    /// The ids of the events, one for each.
+    pub event_ids: Vec<EventId>,
+}
+
+/// How the errand ended; filled by the time `persist` returns.
+pub(crate) type Report = Arc<Mutex<Option<Result<Answer, AppendFailure>>>>;
+
+/// The repository of one command.
+pub(crate) struct CommandRepository {
+    writer: WriterHandle,
+    journal: Arc<dyn Journal>,
+    errand: Mutex<Option<Errand>>,
+    report: Report,
+}
+
+impl CommandRepository {
+    pub(crate) fn new(writer: WriterHandle, journal: Arc<dyn Journal>, errand: Errand) -> (Self, Report) {
+        let report = Report::default();
+        (Self { writer, journal, errand: Mutex::new(Some(errand)), report: report.clone() }, report)
+    }
+
+    fn hand_over(
+        &self,
+        events: &[SerializedEvent],
+    ) -> Result<oneshot::Receiver<Result<Answer, AppendFailure>>, AppendFailure> {
+        let errand = self.errand.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(errand) = errand else {
+            return Err(AppendFailure::Unavailable("a repository serves one command"));
+        };
+        let events = events
+            .iter()
+            .zip(errand.event_ids)
+            .map(|(event, event_id)| NewEvent {
+                sequence: event.sequence as u64,
+                event_id,
+                event_type: event.event_type.clone(),
+                event_version: event.event_version.clone(),
+                payload: event.payload.clone(),
+            })
+            .collect();
+        let item = AppendItem {
+            stream: errand.stream,
+            metadata: errand.metadata,
+            events,
+            claims: errand.claims,
+            outcome: errand.outcome,
+        };
+        let (reply, answer) = oneshot::channel();
+        self.writer.hand_over(Queued { item, incarnation: errand.incarnation, reply })?;
+        Ok(answer)
+    }
+
+    async fn stored<A: Aggregate>(
+        &self,
+        id: &str,
+        after: u64,
+    ) -> Result<Vec<SerializedEvent>, PersistenceError> {
+        let id = id.parse().map_err(|error| PersistenceError::UnknownError(Box::new(error)))?;
+        let stream = StreamId::new(A::TYPE, id);
+        let loaded = self.journal.load(&stream, None).await.map_err(read_error)?;
+        let newer = loaded.tail.into_iter().filter(|event| event.sequence > after);
+        Ok(newer
+            .map(|event| {
+                SerializedEvent::new(
+                    event.stream.id.to_string(),
+                    usize::try_from(event.sequence).unwrap_or(usize::MAX),
+                    A::TYPE.to_owned(),
+                    event.event_type.into_owned(),
+                    event.event_version.into_owned(),
+                    event.payload,
+                    Value::Object(serde_json::Map::new()),
+                )
+            })
+            .collect())
+    }
+}
+
+/// Fresh ids for a command's events.
+pub(crate) fn event_ids(ids: &dyn Ids, count: usize) -> Vec<EventId> {
+    (0..count).map(|_| EventId(ids.fresh())).collect()
+}
+
+impl PersistedEventRepository for CommandRepository {
+    async fn get_events<A: Aggregate>(&self, id: &str) -> Result<Vec<SerializedEvent>, PersistenceError> {
+        self.stored::<A>(id, 0).await
+    }
+
+    async fn get_last_events<A: Aggregate>(
+        &self,
+        id: &str,
+        last: usize,
+    ) -> Result<Vec<SerializedEvent>, PersistenceError> {
+        self.stored::<A>(id, last as u64).await
+    }
+
+    /// Snapshots are the actor's business: cqrs-es's snapshot store applies events twice.
+    async fn get_snapshot<A: Aggregate>(
+        &self,
+        _: &str,
+    ) -> Result<Option<SerializedSnapshot>, PersistenceError> {
+        Ok(None)
+    }
+
+    async fn persist<A: Aggregate>(
+        &self,
+        events: &[SerializedEvent],
+        _: Option<(String, Value, usize)>,
+    ) -> Result<(), PersistenceError> {
+        let result = match self.hand_over(events) {
+            Ok(answer) => answer.await.unwrap_or(Err(AppendFailure::OutcomeUnknown)),
+            Err(failure) => Err(failure),
+        };
+        let told = result.clone();
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        told.map(|_| ()).map_err(|failure| match failure {
+            AppendFailure::Refused(_) | AppendFailure::Superseded => PersistenceError::OptimisticLockError,
+            other => PersistenceError::ConnectionError(Box::new(other)),
+        })
+    }
+
+    /// A replay stream of cqrs-es can't tell an error from the end; feeds are followed instead.
+    async fn stream_events<A: Aggregate>(&self, _: &str) -> Result<ReplayStream, PersistenceError> {
+        Err(PersistenceError::UnknownError("streams are read through feeds".into()))
+    }
+
+    async fn stream_all_events<A: Aggregate>(&self) -> Result<ReplayStream, PersistenceError> {
+        Err(PersistenceError::UnknownError("streams are read through feeds".into()))
+    }
+}
+
+fn read_error(error: ReadError) -> PersistenceError {
+    match error {
+        ReadError::Corrupt { .. } => PersistenceError::DeserializationError(Box::new(error)),
+        ReadError::Unavailable(_) => PersistenceError::ConnectionError(Box::new(error)),
+    }
+}

@@ -1,0 +1,250 @@
+//! The shard's writer: group commit.
+//!
+//! Actors decide in parallel and hand their events over; the writer appends what has gathered in one transaction while
+//! the next batch gathers, and answers each command after the commit. It is the only one that knows the lease. What it
+//! promises:
+//!
+//! * Nothing is answered before it is durable. No-ops and rejections wait for what they were decided on, and for a
+//!   check that the shard is still owned.
+//! * When an item fails, all later items of its incarnation are refused: they were decided on a state that never was.
+//! * An unclear commit is settled before anything else is appended. If it can't be settled in time, its commands hear
+//!   that the outcome is unknown, and all memory is dropped.
+
+mod batch;
+mod recovery;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use kernel::{Clock, Envelope, Ids, Position, ShardId};
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use crate::feed::Live;
+use crate::journal::{AppendItem, Journal, Lease, Refusal};
+
+pub use batch::Answer;
+
+/// Bounds and patience of a writer.
+#[derive(Clone, Debug)]
+pub struct WriterConfig {
+    pub shard: ShardId,
+    /// This node, as the lease names it.
+    pub node: Uuid,
+    /// Items in one transaction, at most.
+    pub batch_items_max: usize,
+    /// How long a lease lasts without being prolonged.
+    pub lease_ttl: Duration,
+    /// How long the commands of an unclear commit wait for the database to come back.
+    pub unclear_patience: Duration,
+    /// The pause between two attempts to reach the database or to get the lease.
+    pub retry_pause: Duration,
+}
+
+impl WriterConfig {
+    pub fn new(shard: ShardId, node: Uuid) -> Self {
+        Self {
+            shard,
+            node,
+            batch_items_max: 1024,
+            lease_ttl: Duration::from_secs(10),
+            unclear_patience: Duration::from_secs(10),
+            retry_pause: Duration::from_millis(100),
+        }
+    }
+}
+
+/// One life of an aggregate in memory: from a load to the first failure, passivation or loss of the shard.
+#[derive(Debug)]
+pub struct Incarnation {
+    /// The unbroken ownership under which it was loaded.
+    lineage: u64,
+    poisoned: AtomicBool,
+    /// The last sequence of the stream that is durable, as far as this incarnation knows.
+    durable: AtomicU64,
+}
+
+impl Incarnation {
+    /// `lineage` as [`WriterHandle::lineage`] told it *before* the stream was loaded up to `sequence`.
+    pub fn new(lineage: u64, sequence: u64) -> Self {
+        Self { lineage, poisoned: AtomicBool::new(false), durable: AtomicU64::new(sequence) }
+    }
+
+    /// Its memory is worth nothing any more.
+    pub fn poison(&self) {
+        self.poisoned.store(true, Ordering::Release);
+    }
+
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Acquire)
+    }
+
+    pub fn lineage(&self) -> u64 {
+        self.lineage
+    }
+
+    pub fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+}
+
+/// Why an item was not appended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendFailure {
+    #[error("{0:?}")]
+    Refused(Refusal),
+    /// It was decided on a state that never was, or on memory that is no longer trusted. Load and decide again.
+    #[error("decided on a state that is void")]
+    Superseded,
+    /// It was not written; the shard can't take it now.
+    #[error("not available: {0}")]
+    Unavailable(&'static str),
+    #[error("the outcome is unknown")]
+    OutcomeUnknown,
+}
+
+/// An item on its way through the writer.
+pub(crate) struct Queued {
+    pub item: AppendItem,
+    pub incarnation: Arc<Incarnation>,
+    pub reply: oneshot::Sender<Result<Answer, AppendFailure>>,
+}
+
+/// What the writer is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Another node owns the shard, or it isn't known yet who does.
+    Waiting,
+    /// This node owns it. The number counts unbroken ownerships.
+    Owned { lineage: u64 },
+    /// The database can't be reached, or a commit is being settled.
+    Recovering,
+    /// It has stopped.
+    Stopped,
+}
+
+/// The way to a shard's writer.
+#[derive(Clone, Debug)]
+pub struct WriterHandle {
+    queue: mpsc::Sender<Queued>,
+    ownership: watch::Receiver<Ownership>,
+    stop: watch::Sender<bool>,
+}
+
+impl WriterHandle {
+    /// Starts a writer. `queue_max` must be at least the number of commands that can be under way at once.
+    pub fn start(
+        config: WriterConfig,
+        journal: Arc<dyn Journal>,
+        live: Live,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        queue_max: usize,
+    ) -> Self {
+        let (queue, receiver) = mpsc::channel(queue_max);
+        let (tell, ownership) = watch::channel(Ownership::Waiting);
+        let (stop, stopping) = watch::channel(false);
+        let writer = Writer { config, journal, live, clock, ids, tell, lineage: 0, lease: None };
+        tokio::spawn(writer.run(receiver, stopping));
+        Self { queue, ownership, stop }
+    }
+
+    pub fn ownership(&self) -> Ownership {
+        *self.ownership.borrow()
+    }
+
+    /// The current unbroken ownership, or `None` while this node doesn't own the shard.
+    pub fn lineage(&self) -> Option<u64> {
+        match self.ownership() {
+            Ownership::Owned { lineage } => Some(lineage),
+            Ownership::Waiting | Ownership::Recovering | Ownership::Stopped => None,
+        }
+    }
+
+    /// Waits until this node owns the shard.
+    pub async fn owned(&self) {
+        let mut ownership = self.ownership.clone();
+        let owned = ownership.wait_for(|now| matches!(now, Ownership::Owned { .. })).await;
+        drop(owned);
+    }
+
+    /// How many items wait to be appended.
+    pub fn depth(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Hands an item over, at once. Gives it back if the queue is full or the writer has stopped.
+    pub(crate) fn hand_over(&self, queued: Queued) -> Result<(), AppendFailure> {
+        self.queue.try_send(queued).map_err(|_| AppendFailure::Unavailable("the writer takes nothing now"))
+    }
+
+    /// Appends what is queued, gives the lease back and stops.
+    pub async fn drain(&self) {
+        let _ = self.stop.send(true);
+        let mut ownership = self.ownership.clone();
+        let _ = ownership.wait_for(|now| *now == Ownership::Stopped).await;
+    }
+}
+
+/// The writer's task.
+struct Writer {
+    config: WriterConfig,
+    journal: Arc<dyn Journal>,
+    live: Live,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    tell: watch::Sender<Ownership>,
+    lineage: u64,
+    lease: Option<Lease>,
+}
+
+impl Writer {
+    async fn run(mut self, mut queue: mpsc::Receiver<Queued>, mut stopping: watch::Receiver<bool>) {
+        let mut gathered = Vec::with_capacity(self.config.batch_items_max);
+        let mut renew = tokio::time::interval(self.config.lease_ttl / 3);
+        renew.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !*stopping.borrow() {
+            if self.lease.is_none() {
+                tokio::select! {
+                    () = self.take_shard(&mut queue) => {}
+                    _ = stopping.changed() => break,
+                }
+                continue;
+            }
+            tokio::select! {
+                biased;
+                _ = renew.tick() => self.renew().await,
+                received = queue.recv_many(&mut gathered, self.config.batch_items_max) => {
+                    if received == 0 {
+                        break;
+                    }
+                    self.write(&mut gathered).await;
+                }
+                _ = stopping.changed() => break,
+            }
+        }
+        queue.close();
+        while self.lease.is_some() && queue.recv_many(&mut gathered, self.config.batch_items_max).await > 0 {
+            self.write(&mut gathered).await;
+        }
+        if let Some(lease) = self.lease.take()
+            && let Err(error) = self.journal.release(lease).await
+        {
+            tracing::warn!(error = %error, "the lease could not be given back; the next owner waits for it to lapse");
+        }
+        self.tell.send_replace(Ownership::Stopped);
+    }
+
+    /// Tells followers what was appended; never waits for them.
+    fn publish(&self, envelopes: Vec<Envelope>) {
+        if let Some(last) = envelopes.last() {
+            let Position(position) = last.position;
+            metrics::gauge!(crate::telemetry::JOURNAL_POSITION).set(position as f64);
+            self.live.tell(envelopes.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! From what has gathered to transactions: what may stand in one batch, and which item spoiled it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use chrono::{DateTime, Utc};
+use kernel::{ClaimChange, Position, StreamId};
+use serde_json::json;
+
+use super::{AppendFailure, Queued, Writer};
+use crate::journal::{AppendError, AppendItem, Appended, NewOutcome, Refusal, envelopes};
+
+/// Deadlocks in a row before the batch is given up.
+const REPEATS_MAX: u32 = 8;
+
+/// Where a command's events stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The last of its events, if it made any.
+    pub position: Option<Position>,
+    pub recorded_at: DateTime<Utc>,
+}
+
+impl Writer {
+    /// Appends all that has gathered, in order, in as few transactions as the rules allow.
+    pub(super) async fn write(&mut self, gathered: &mut Vec<Queued>) {
+        metrics::histogram!(crate::telemetry::JOURNAL_BATCH_ITEMS).record(gathered.len() as f64);
+        let mut waiting: VecDeque<Queued> = gathered.drain(..).collect();
+        while !waiting.is_empty() {
+            let batch = self.next_batch(&mut waiting);
+            if !batch.is_empty() {
+                self.commit(batch).await;
+            }
+        }
+    }
+
+    /// Takes items off the front up to the first that must wait for the next transaction.
+    fn next_batch(&self, waiting: &mut VecDeque<Queued>) -> Vec<Queued> {
+        let mut batch = Vec::with_capacity(waiting.len());
+        let mut ends: HashMap<StreamId, u64> = HashMap::new();
+        let mut freed = HashSet::new();
+        while let Some(queued) = waiting.pop_front() {
+            if self.lease.is_none()
+                || queued.incarnation.is_poisoned()
+                || queued.incarnation.lineage != self.lineage
+            {
+                queued.incarnation.poison();
+                refuse(queued, AppendFailure::Superseded);
+                continue;
+            }
+            // A name that is freed and retaken needs two transactions: within one, both changes see the same rows.
+            let retakes = queued
+                .item
+                .claims
+                .iter()
+                .any(|change| matches!(change, ClaimChange::Take(claim) if freed.contains(claim)));
+            if retakes && !batch.is_empty() {
+                waiting.push_front(queued);
+                break;
+            }
+            // A unique key forbids duplicates, not gaps: those are looked for here.
+            let end = ends.get(&queued.item.stream).copied().unwrap_or_else(|| queued.incarnation.durable());
+            let contiguous =
+                queued.item.events.iter().zip(end + 1..).all(|(event, place)| event.sequence == place);
+            if !contiguous {
+                queued.incarnation.poison();
+                refuse(queued, AppendFailure::Refused(Refusal::Sequence));
+                continue;
+            }
+            if let Some(last) = queued.item.events.last() {
+                ends.insert(queued.item.stream.clone(), last.sequence);
+            }
+            freed.extend(queued.item.claims.iter().filter_map(|change| match change {
+                ClaimChange::Free(claim) => Some(claim.clone()),
+                ClaimChange::Take(_) => None,
+            }));
+            batch.push(queued);
+        }
+        batch
+    }
+
+    /// Commits a batch; halves it again and again if an item spoils it, left before right, so that order is kept.
+    async fn commit(&mut self, batch: Vec<Queued>) {
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            let spoiled = |queued: &Queued| queued.incarnation.is_poisoned() || self.lease.is_none();
+            for queued in part.extract_if(.., |queued| spoiled(queued)).collect::<Vec<_>>() {
+                refuse(queued, AppendFailure::Superseded);
+            }
+            if part.is_empty() {
+                continue;
+            }
+            let (items, rest) = split(part);
+            match self.append(&items).await {
+                Ok(appended) => self.answer(items, rest, appended),
+                Err(AppendFailure::Refused(refusal)) if items.len() == 1 => {
+                    self.refuse_one(items, rest, refusal).await;
+                }
+                Err(AppendFailure::Refused(_)) => {
+                    let mut left = join(items, rest);
+                    let right = left.split_off(left.len() / 2);
+                    parts.push(right);
+                    parts.push(left);
+                }
+                Err(failure) => {
+                    for queued in join(items, rest) {
+                        queued.incarnation.poison();
+                        refuse(queued, failure.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// One transaction, repeated after deadlocks, settled if it ends unclear.
+    async fn append(&mut self, items: &[AppendItem]) -> Result<Appended, AppendFailure> {
+        let mut repeats = 0;
+        loop {
+            let Some(lease) = self.lease else { return Err(AppendFailure::Superseded) };
+            let batch = self.ids.fresh();
+            let started = tokio::time::Instant::now();
+            let result = self.journal.append(lease, batch, items, self.clock.now()).await;
+            metrics::histogram!(crate::telemetry::JOURNAL_COMMIT_SECONDS)
+                .record(started.elapsed().as_secs_f64());
+            match result {
+                Ok(appended) => return Ok(appended),
+                Err(AppendError::Refused(refusal)) => return Err(AppendFailure::Refused(refusal)),
+                Err(AppendError::Repeat) if repeats < REPEATS_MAX => repeats += 1,
+                Err(AppendError::Repeat) => return Err(AppendFailure::Unavailable("deadlock")),
+                Err(AppendError::Unavailable(reason)) => {
+                    tracing::error!(
+                        reason,
+                        "the journal can't be written; commands are refused until it can"
+                    );
+                    return Err(AppendFailure::Unavailable("database"));
+                }
+                Err(AppendError::Fenced { shard, epoch }) => {
+                    tracing::error!(
+                        shard = shard.0,
+                        epoch,
+                        "fenced: another node owns the shard; all memory is dropped"
+                    );
+                    self.lose();
+                    return Err(AppendFailure::Unavailable("not_owner"));
+                }
+                Err(AppendError::Unclear(reason)) => {
+                    tracing::warn!(reason, "the outcome of a commit is unclear; settling it");
+                    let events = items.iter().map(|item| item.events.len() as u64).sum();
+                    if let Some(appended) = self.settle(lease, batch, events).await? {
+                        return Ok(appended);
+                    }
+                    // It never happened and never will: the same batch goes out again under the new epoch.
+                }
+            }
+        }
+    }
+
+    fn answer(&self, items: Vec<AppendItem>, rest: Vec<Rest>, appended: Appended) {
+        let mut next = appended.base.next();
+        let heard = self.live.is_heard();
+        let mut told = Vec::new();
+        for (item, rest) in items.into_iter().zip(rest) {
+            let count = item.events.len() as u64;
+            let position = (count > 0).then(|| Position(next.0 + count - 1));
+            if let Some(last) = item.events.last() {
+                rest.incarnation.durable.store(last.sequence, Ordering::Release);
+            }
+            if heard {
+                told.extend(envelopes(item, self.config.shard, next, appended.recorded_at));
+            }
+            next = Position(next.0 + count);
+            // A command whose asker went away is carried out all the same.
+            let _ = rest.reply.send(Ok(Answer { position, recorded_at: appended.recorded_at }));
+        }
+        self.publish(told);
+    }
+
+    /// Refuses the one item that spoiled its batch. That a name was taken is an answer, and is stored like one.
+    async fn refuse_one(&mut self, mut items: Vec<AppendItem>, rest: Vec<Rest>, refusal: Refusal) {
+        for rest in &rest {
+            rest.incarnation.poison();
+        }
+        if let (Refusal::Claim { kind }, Some(item)) = (&refusal, items.pop())
+            && let Some(outcome) = item.outcome
+        {
+            let body = json!({ "claim_taken": kind });
+            let answer = AppendItem {
+                events: vec![],
+                claims: vec![],
+                outcome: Some(NewOutcome { body, ..outcome }),
+                ..item
+            };
+            if let Err(failure) = Box::pin(self.append(&[answer])).await {
+                tracing::warn!(failure = %failure, "a refusal could not be stored; a retry will be decided anew");
+            }
+        }
+        for rest in rest {
+            let _ = rest.reply.send(Err(AppendFailure::Refused(refusal.clone())));
+        }
+    }
+}
+
+/// What stays with the writer while the items are in the journal's hands.
+struct Rest {
+    incarnation: Arc<super::Incarnation>,
+    reply: tokio::sync::oneshot::Sender<Result<Answer, AppendFailure>>,
+}
+
+fn split(batch: Vec<Queued>) -> (Vec<AppendItem>, Vec<Rest>) {
+    batch.into_iter().map(|Queued { item, incarnation, reply }| (item, Rest { incarnation, reply })).unzip()
+}
+
+fn join(items: Vec<AppendItem>, rest: Vec<Rest>) -> Vec<Queued> {
+    items
+        .into_iter()
+        .zip(rest)
+        .map(|(item, Rest { incarnation, reply })| Queued { item, incarnation, reply })
+        .collect()
+}
+
+pub(super) fn refuse(queued: Queued, failure: AppendFailure) {
+    let _ = queued.reply.send(Err(failure));
+}

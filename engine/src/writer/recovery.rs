@@ -1,0 +1,118 @@
+//! Getting the shard, keeping it, and finding out what became of a commit.
+
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::batch::refuse;
+use super::{AppendFailure, Ownership, Queued, Writer};
+use crate::journal::{Appended, Lease, Resolution};
+
+impl Writer {
+    /// Tries to get the lease until it has it; meanwhile whoever asks hears at once that this node can't.
+    pub(super) async fn take_shard(&mut self, queue: &mut mpsc::Receiver<Queued>) {
+        let mut said = false;
+        loop {
+            match self.journal.acquire(self.config.shard, self.config.node, self.config.lease_ttl).await {
+                Ok(Some(lease)) => {
+                    self.lineage += 1;
+                    self.lease = Some(lease);
+                    tracing::info!(shard = lease.shard.0, epoch = lease.epoch, "this node owns the shard");
+                    self.tell.send_replace(Ownership::Owned { lineage: self.lineage });
+                    return;
+                }
+                Ok(None) => {
+                    self.tell.send_replace(Ownership::Waiting);
+                    if !said {
+                        tracing::warn!(
+                            shard = self.config.shard.0,
+                            "another node owns the shard; waiting for its lease to lapse"
+                        );
+                        said = true;
+                    }
+                }
+                Err(error) => {
+                    self.tell.send_replace(Ownership::Recovering);
+                    if !said {
+                        tracing::error!(error = %error, "the database can't be reached; trying again");
+                        said = true;
+                    }
+                }
+            }
+            let pause = tokio::time::sleep(self.config.retry_pause);
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = &mut pause => break,
+                    queued = queue.recv() => match queued {
+                        Some(queued) => refuse(queued, AppendFailure::Unavailable("not_owner")),
+                        None => return,
+                    },
+                }
+            }
+        }
+    }
+
+    /// Prolongs the lease; losing it drops all memory.
+    pub(super) async fn renew(&mut self) {
+        let Some(lease) = self.lease else { return };
+        match self.journal.renew(lease, self.config.lease_ttl).await {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::error!(
+                    shard = lease.shard.0,
+                    epoch = lease.epoch,
+                    "the lease is lost; all memory is dropped"
+                );
+                self.lose();
+            }
+            // The epoch decides at the next append; a lapsed lease alone harms nobody.
+            Err(error) => tracing::warn!(error = %error, "the lease could not be prolonged"),
+        }
+    }
+
+    pub(super) fn lose(&mut self) {
+        self.lease = None;
+        self.tell.send_replace(Ownership::Waiting);
+    }
+
+    /// What became of a batch whose commit ended unclear: appended, or (`None`) never. Then memory is still true.
+    pub(super) async fn settle(
+        &mut self,
+        lease: Lease,
+        batch: Uuid,
+        events: u64,
+    ) -> Result<Option<Appended>, AppendFailure> {
+        let deadline = tokio::time::Instant::now() + self.config.unclear_patience;
+        let owned = self.tell.send_replace(Ownership::Recovering);
+        loop {
+            match self.journal.resolve(lease, batch, events).await {
+                Ok(Resolution::Kept { lease, committed }) => {
+                    tracing::info!(
+                        epoch = lease.epoch,
+                        committed = committed.is_some(),
+                        "the unclear commit is settled"
+                    );
+                    self.lease = Some(lease);
+                    self.tell.send_replace(owned);
+                    return Ok(committed);
+                }
+                Ok(Resolution::Lost) => {
+                    tracing::error!(
+                        shard = lease.shard.0,
+                        epoch = lease.epoch,
+                        "another node took the shard during an unclear commit"
+                    );
+                    self.lose();
+                    return Err(AppendFailure::OutcomeUnknown);
+                }
+                Err(error) if tokio::time::Instant::now() >= deadline => {
+                    tracing::error!(error = %error, "an unclear commit could not be settled in time");
+                    // Acquiring raises the epoch, which settles it for the database; nobody here waits for it any more.
+                    self.lose();
+                    return Err(AppendFailure::OutcomeUnknown);
+                }
+                Err(_) => tokio::time::sleep(self.config.retry_pause).await,
+            }
+        }
+    }
+}
