@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -91,7 +91,7 @@ impl Cluster {
     }
 
     /// The cluster a former [`Cluster::ensure`] made in `data_dir`, running or not; `None` if there is none.
-    /// Starts and changes nothing.
+    /// Starts and changes nothing. Its main database is taken to be the default one.
     ///
     /// # Errors
     /// [`Error::NotOurs`] or [`Error::Io`] when its files cannot be read, [`Error::PasswordLost`].
@@ -119,6 +119,14 @@ impl Cluster {
         let data_dir = data_dir.unwrap_or_else(|| {
             std::env::temp_dir().join(format!("tenantry-tests-{}", rustix::process::geteuid().as_raw()))
         });
+        // The name is known to everybody, so what a stranger put there is not used.
+        let me = rustix::process::geteuid().as_raw();
+        if let Ok(found) = std::fs::symlink_metadata(&data_dir)
+            && (found.uid() != me || !found.is_dir())
+        {
+            let detail = format!("owned by uid {}, we are uid {me}", found.uid());
+            return Err(Error::NotOurs { path: data_dir, detail });
+        }
         Self::ensure(data_dir, Options::default().set("max_connections", "300")).await
     }
 
