@@ -1,0 +1,542 @@
+//! A tenant: an isolated customer. It holds its set of owners and decides every loss of ownership, so that two
+//! owners cannot demote each other at once: removing, demoting or disabling an owner begins with `RemoveOwner` here,
+//! and the membership follows. Promoting begins with the membership, and `AddOwner` follows.
+//!
+//! Domain and slug are claims: unique in the deployment.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kernel::{
+    ApplicationId, Claim, ClaimChange, Confidential, Decider, MembershipId, PersonId, Personal,
+    RejectionKind, TenantId,
+};
+use schemas::events::{OwnershipLoss, RequestedApplication, TenantEvent, TenantProvisioned};
+use schemas::values::{
+    AccessMode, ApplicationName, Domain, EmailAddress, FlagKey, FlagValue, Limits, MembershipKind, Plan,
+    ProvisioningStatus, ProvisioningStep, Reason, ReasonCode, Region, Settings, Slug, TRIAL_DAYS, TenantName,
+    TenantStatus, effective_access,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::membership;
+
+/// The claim on a tenant's domain, in lower case.
+pub const DOMAIN_CLAIM: &str = "tenant.domain";
+/// The claim on a tenant's slug.
+pub const SLUG_CLAIM: &str = "tenant.slug";
+
+/// A tenant, or the place for one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tenant {
+    existing: Option<Box<Existing>>,
+}
+
+/// A tenant that was provisioned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Existing {
+    /// As it was asked for, so that the same wish is known when it comes again.
+    pub asked: TenantProvisioned,
+    pub name: Confidential<TenantName>,
+    pub slug: Confidential<Slug>,
+    pub domain: Confidential<Domain>,
+    pub settings: Option<Confidential<Settings>>,
+    pub plan: Plan,
+    pub trial_ends_at: Option<DateTime<Utc>>,
+    pub suspended: bool,
+    pub access_mode: AccessMode,
+    pub flags: BTreeMap<FlagKey, Confidential<FlagValue>>,
+    /// Never empty again once there was one.
+    pub owners: BTreeMap<PersonId, MembershipId>,
+    pub applications: BTreeSet<ApplicationId>,
+    pub provisioning: Provisioning,
+}
+
+/// How provisioning went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provisioning {
+    Pending,
+    Completed,
+    Failed { step: ProvisioningStep, reason: ReasonCode },
+}
+
+impl Tenant {
+    /// The tenant, if there is one.
+    pub fn existing(&self) -> Option<&Existing> {
+        self.existing.as_deref()
+    }
+
+    /// What a member of `kind` may do at `now` (REQUIREMENTS §4). In a tenant that isn't there: nothing.
+    pub fn effective_access(&self, kind: MembershipKind, now: DateTime<Utc>) -> AccessMode {
+        self.existing().map_or(AccessMode::Blocked, |tenant| {
+            effective_access(tenant.access_mode, tenant.suspended, tenant.trial_ends_at, kind, now)
+        })
+    }
+}
+
+impl Existing {
+    pub fn id(&self) -> TenantId {
+        self.asked.tenant
+    }
+
+    pub fn status(&self) -> TenantStatus {
+        match (self.suspended, self.trial_ends_at) {
+            (true, _) => TenantStatus::Suspended,
+            (false, Some(_)) => TenantStatus::Trial,
+            (false, None) => TenantStatus::Active,
+        }
+    }
+
+    pub fn provisioning_status(&self) -> ProvisioningStatus {
+        match self.provisioning {
+            Provisioning::Pending => ProvisioningStatus::Pending,
+            Provisioning::Completed => ProvisioningStatus::Completed,
+            Provisioning::Failed { .. } => ProvisioningStatus::Failed,
+        }
+    }
+
+    fn mark<T>(&self, value: T) -> Confidential<T> {
+        Confidential::new(self.id(), value)
+    }
+}
+
+/// What may be wished of a tenant.
+#[derive(Clone, Debug)]
+pub enum TenantCommand {
+    /// UC-PROV-001
+    Provision(Box<Provision>),
+    /// What is `None` stays. Settings are replaced as a whole.
+    Update {
+        name: Option<TenantName>,
+        slug: Option<Slug>,
+        domain: Option<Domain>,
+        settings: Option<Settings>,
+    },
+    /// Moves the end of the trial; `None` ends it in a contract.
+    SetTrial {
+        ends_at: Option<DateTime<Utc>>,
+    },
+    /// FR-OPS-001. Already suspended: so it is, for the first reason.
+    Suspend {
+        reason: Reason,
+    },
+    /// FR-OPS-001
+    Reactivate {
+        reason: Option<Reason>,
+    },
+    /// FR-TENANT-003. Flags that still stand as the former plan set them follow the new one.
+    ChangePlan {
+        plan: Plan,
+    },
+    SetAccessMode {
+        mode: AccessMode,
+    },
+    /// FR-FLAG-001
+    SetFlag {
+        key: FlagKey,
+        value: FlagValue,
+    },
+    ClearFlag {
+        key: FlagKey,
+    },
+    AddOwner {
+        person: PersonId,
+    },
+    RemoveOwner {
+        person: PersonId,
+        because: OwnershipLoss,
+    },
+    ConnectApplication {
+        application: ApplicationId,
+    },
+    DisconnectApplication {
+        application: ApplicationId,
+    },
+    /// Also after a failure that was mended.
+    CompleteProvisioning,
+    FailProvisioning {
+        step: ProvisioningStep,
+        reason: ReasonCode,
+    },
+}
+
+/// A tenant as an operator asks for it.
+#[derive(Clone, Debug)]
+pub struct Provision {
+    pub tenant: TenantId,
+    pub name: TenantName,
+    pub slug: Slug,
+    pub domain: Domain,
+    pub plan: Plan,
+    pub region: Region,
+    pub trial: Trial,
+    pub owner: PersonId,
+    pub owner_email: EmailAddress,
+    pub application: Option<RequestedApplication<ApplicationName>>,
+    pub now: DateTime<Utc>,
+}
+
+/// What trial a new tenant gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Trial {
+    /// [`TRIAL_DAYS`] from now.
+    #[default]
+    Standard,
+    Until(DateTime<Utc>),
+    /// A contract from the first day.
+    None,
+}
+
+/// Why a tenant refuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TenantRejection {
+    #[error("there is no such tenant")]
+    NotFound,
+    #[error("there is a tenant with this id, and it was asked for differently")]
+    AlreadyExists,
+    #[error("the last owner of a tenant can be neither removed nor downgraded nor disabled")]
+    LastOwner,
+    #[error("the plan allows {limit} {resource}")]
+    Capacity { resource: Resource, limit: u32 },
+    #[error("provisioning is not complete before the tenant has an owner")]
+    NoOwner,
+    #[error("provisioning has been completed")]
+    ProvisioningCompleted,
+}
+
+/// What a plan limits and a tenant can count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// Of a tenant's users it sees the owners only.
+    Users,
+    Applications,
+    Flags,
+}
+
+impl std::fmt::Display for Resource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Users => "users",
+            Self::Applications => "applications",
+            Self::Flags => "flags",
+        })
+    }
+}
+
+impl kernel::Rejection for TenantRejection {
+    fn kind(&self) -> RejectionKind {
+        match self {
+            Self::NotFound => RejectionKind::NotFound,
+            Self::AlreadyExists | Self::ProvisioningCompleted => RejectionKind::Conflict,
+            Self::LastOwner | Self::Capacity { .. } | Self::NoOwner => RejectionKind::Rule,
+        }
+    }
+
+    fn detail(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::AlreadyExists => "already_exists",
+            Self::LastOwner => "last_owner",
+            Self::Capacity { .. } => "capacity",
+            Self::NoOwner => "no_owner",
+            Self::ProvisioningCompleted => "provisioning_completed",
+        }
+    }
+}
+
+impl Decider for Tenant {
+    const TYPE: &'static str = "tenant";
+    const SNAPSHOT_VERSION: u32 = 1;
+
+    type Command = TenantCommand;
+    type Event = TenantEvent;
+    type Rejection = TenantRejection;
+
+    fn decide(&self, command: TenantCommand) -> Result<Vec<TenantEvent>, TenantRejection> {
+        if let TenantCommand::Provision(wish) = command {
+            return self.provision(*wish);
+        }
+        let tenant = self.existing().ok_or(TenantRejection::NotFound)?;
+        match command {
+            TenantCommand::Provision(wish) => self.provision(*wish),
+            TenantCommand::Update { name, slug, domain, settings } => {
+                Ok(tenant.update(name, slug, domain, settings))
+            }
+            TenantCommand::SetTrial { ends_at } => {
+                Ok(unless(tenant.trial_ends_at == ends_at, || TenantEvent::TrialSet { ends_at }))
+            }
+            TenantCommand::Suspend { reason } => {
+                Ok(unless(tenant.suspended, || TenantEvent::Suspended { reason: tenant.mark(reason) }))
+            }
+            TenantCommand::Reactivate { reason } => Ok(unless(!tenant.suspended, || {
+                TenantEvent::Reactivated { reason: reason.map(|reason| tenant.mark(reason)) }
+            })),
+            TenantCommand::ChangePlan { plan } => tenant.change_plan(plan),
+            TenantCommand::SetAccessMode { mode } => {
+                Ok(unless(tenant.access_mode == mode, || TenantEvent::AccessModeSet { mode }))
+            }
+            TenantCommand::SetFlag { key, value } => tenant.set_flag(key, value),
+            TenantCommand::ClearFlag { key } => {
+                Ok(unless(!tenant.flags.contains_key(&key), || TenantEvent::FlagCleared { key }))
+            }
+            TenantCommand::AddOwner { person } => tenant.add_owner(person),
+            TenantCommand::RemoveOwner { person, because } => tenant.remove_owner(person, because),
+            TenantCommand::ConnectApplication { application } => tenant.connect(application),
+            TenantCommand::DisconnectApplication { application } => {
+                Ok(unless(!tenant.applications.contains(&application), || {
+                    TenantEvent::ApplicationDisconnected { application }
+                }))
+            }
+            TenantCommand::CompleteProvisioning => tenant.complete_provisioning(),
+            TenantCommand::FailProvisioning { step, reason } => tenant.fail_provisioning(step, reason),
+        }
+    }
+
+    fn evolve(&mut self, event: &TenantEvent) {
+        if let TenantEvent::Provisioned(asked) = event {
+            self.existing = Some(Box::new(Existing {
+                asked: (**asked).clone(),
+                name: asked.name.clone(),
+                slug: asked.slug.clone(),
+                domain: asked.domain.clone(),
+                settings: None,
+                plan: asked.plan,
+                trial_ends_at: asked.trial_ends_at,
+                suspended: false,
+                access_mode: AccessMode::Active,
+                flags: BTreeMap::new(),
+                owners: BTreeMap::new(),
+                applications: BTreeSet::new(),
+                provisioning: Provisioning::Pending,
+            }));
+        }
+        // A stream begins with its provisioning, so there is nothing that could happen before.
+        let Some(tenant) = self.existing.as_deref_mut() else { return };
+        match event {
+            TenantEvent::Provisioned(_) => {}
+            TenantEvent::Updated { name, slug, domain, settings } => {
+                replace(&mut tenant.name, name);
+                replace(&mut tenant.slug, slug);
+                replace(&mut tenant.domain, domain);
+                if settings.is_some() {
+                    tenant.settings.clone_from(settings);
+                }
+            }
+            TenantEvent::TrialSet { ends_at } => tenant.trial_ends_at = *ends_at,
+            TenantEvent::Suspended { reason: _ } => tenant.suspended = true,
+            TenantEvent::Reactivated { reason: _ } => tenant.suspended = false,
+            TenantEvent::PlanChanged { from: _, to } => tenant.plan = *to,
+            TenantEvent::AccessModeSet { mode } => tenant.access_mode = *mode,
+            TenantEvent::FlagSet { key, value } => {
+                tenant.flags.insert(key.clone(), value.clone());
+            }
+            TenantEvent::FlagCleared { key } => {
+                tenant.flags.remove(key);
+            }
+            TenantEvent::OwnerAdded { person, membership } => {
+                tenant.owners.insert(*person, *membership);
+            }
+            TenantEvent::OwnerRemoved { person, membership: _, because: _ } => {
+                tenant.owners.remove(person);
+            }
+            TenantEvent::ApplicationConnected { application } => {
+                tenant.applications.insert(*application);
+            }
+            TenantEvent::ApplicationDisconnected { application } => {
+                tenant.applications.remove(application);
+            }
+            TenantEvent::ProvisioningCompleted {} => tenant.provisioning = Provisioning::Completed,
+            TenantEvent::ProvisioningFailed { step, reason } => {
+                tenant.provisioning = Provisioning::Failed { step: *step, reason: reason.clone() };
+            }
+        }
+    }
+
+    fn claims(&self, event: &TenantEvent) -> Vec<ClaimChange> {
+        let domain =
+            |mark: &Confidential<Domain>| mark.reveal().map(|it| Claim::new(DOMAIN_CLAIM, it.as_str()));
+        let slug = |mark: &Confidential<Slug>| mark.reveal().map(|it| Claim::new(SLUG_CLAIM, it.as_str()));
+        match (event, self.existing()) {
+            (TenantEvent::Provisioned(asked), _) => [domain(&asked.domain), slug(&asked.slug)]
+                .into_iter()
+                .flatten()
+                .map(ClaimChange::Take)
+                .collect(),
+            (TenantEvent::Updated { slug: new_slug, domain: new_domain, .. }, Some(before)) => {
+                let freed = [
+                    new_domain.as_ref().and_then(|_| domain(&before.domain)),
+                    new_slug.as_ref().and_then(|_| slug(&before.slug)),
+                ];
+                let taken = [new_domain.as_ref().and_then(domain), new_slug.as_ref().and_then(slug)];
+                let freed = freed.into_iter().flatten().map(ClaimChange::Free);
+                freed.chain(taken.into_iter().flatten().map(ClaimChange::Take)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Tenant {
+    fn provision(&self, wish: Provision) -> Result<Vec<TenantEvent>, TenantRejection> {
+        let before = self.existing().map(|tenant| &tenant.asked);
+        let of = wish.tenant;
+        let asked = TenantProvisioned {
+            tenant: of,
+            name: Confidential::new(of, wish.name),
+            slug: Confidential::new(of, wish.slug),
+            domain: Confidential::new(of, wish.domain),
+            plan: wish.plan,
+            region: wish.region,
+            trial_ends_at: match wish.trial {
+                // The same wish a second later is the same wish: its trial began with the first.
+                Trial::Standard => before
+                    .and_then(|asked| asked.trial_ends_at)
+                    .or_else(|| wish.now.checked_add_signed(TimeDelta::days(TRIAL_DAYS))),
+                Trial::Until(end) => Some(end),
+                Trial::None => None,
+            },
+            owner: wish.owner,
+            owner_email: Personal::new(wish.owner, wish.owner_email),
+            application: wish.application.map(|it| it.map_name(|name| Confidential::new(of, name))),
+        };
+        match before {
+            Some(before) if *before == asked => Ok(Vec::new()),
+            Some(_) => Err(TenantRejection::AlreadyExists),
+            None => Ok(vec![TenantEvent::Provisioned(Box::new(asked))]),
+        }
+    }
+}
+
+impl Existing {
+    fn update(
+        &self,
+        name: Option<TenantName>,
+        slug: Option<Slug>,
+        domain: Option<Domain>,
+        settings: Option<Settings>,
+    ) -> Vec<TenantEvent> {
+        let name = self.if_new(name, Some(&self.name));
+        let slug = self.if_new(slug, Some(&self.slug));
+        let domain = self.if_new(domain, Some(&self.domain));
+        let settings = self.if_new(settings, self.settings.as_ref());
+        let same = name.is_none() && slug.is_none() && domain.is_none() && settings.is_none();
+        unless(same, || TenantEvent::Updated { name, slug, domain, settings })
+    }
+
+    fn if_new<T: PartialEq>(
+        &self,
+        wished: Option<T>,
+        current: Option<&Confidential<T>>,
+    ) -> Option<Confidential<T>> {
+        let current = current.and_then(Confidential::reveal);
+        wished.filter(|value| current != Some(value)).map(|value| self.mark(value))
+    }
+
+    fn change_plan(&self, plan: Plan) -> Result<Vec<TenantEvent>, TenantRejection> {
+        if self.plan == plan {
+            return Ok(Vec::new());
+        }
+        let Limits { users, applications, flags, events_per_month: _ } = plan.limits();
+        within(Resource::Users, self.owners.len(), users)?;
+        within(Resource::Applications, self.applications.len(), applications)?;
+        within(Resource::Flags, self.flags.len(), flags)?;
+
+        let mut events = vec![TenantEvent::PlanChanged { from: self.plan, to: plan }];
+        let former: BTreeMap<_, _> = self.plan.default_flags().into_iter().collect();
+        for (key, value) in plan.default_flags() {
+            let current = self.flags.get(&key).and_then(Confidential::reveal);
+            if current.is_some() && current == former.get(&key) && current != Some(&value) {
+                events.push(TenantEvent::FlagSet { key, value: self.mark(value) });
+            }
+        }
+        Ok(events)
+    }
+
+    fn set_flag(&self, key: FlagKey, value: FlagValue) -> Result<Vec<TenantEvent>, TenantRejection> {
+        match self.flags.get(&key) {
+            Some(current) if current.reveal() == Some(&value) => return Ok(Vec::new()),
+            Some(_) => {}
+            None => within(Resource::Flags, self.flags.len() + 1, self.plan.limits().flags)?,
+        }
+        Ok(vec![TenantEvent::FlagSet { key, value: self.mark(value) }])
+    }
+
+    fn add_owner(&self, person: PersonId) -> Result<Vec<TenantEvent>, TenantRejection> {
+        if self.owners.contains_key(&person) {
+            return Ok(Vec::new());
+        }
+        within(Resource::Users, self.owners.len() + 1, self.plan.limits().users)?;
+        Ok(vec![TenantEvent::OwnerAdded { person, membership: membership::id_of(self.id(), person) }])
+    }
+
+    fn remove_owner(
+        &self,
+        person: PersonId,
+        because: OwnershipLoss,
+    ) -> Result<Vec<TenantEvent>, TenantRejection> {
+        match self.owners.get(&person) {
+            None => Ok(Vec::new()),
+            Some(_) if self.owners.len() == 1 => Err(TenantRejection::LastOwner),
+            Some(&membership) => Ok(vec![TenantEvent::OwnerRemoved { person, membership, because }]),
+        }
+    }
+
+    fn connect(&self, application: ApplicationId) -> Result<Vec<TenantEvent>, TenantRejection> {
+        if self.applications.contains(&application) {
+            return Ok(Vec::new());
+        }
+        within(Resource::Applications, self.applications.len() + 1, self.plan.limits().applications)?;
+        Ok(vec![TenantEvent::ApplicationConnected { application }])
+    }
+
+    fn complete_provisioning(&self) -> Result<Vec<TenantEvent>, TenantRejection> {
+        if self.provisioning == Provisioning::Completed {
+            return Ok(Vec::new());
+        }
+        if self.owners.is_empty() {
+            return Err(TenantRejection::NoOwner);
+        }
+        Ok(vec![TenantEvent::ProvisioningCompleted {}])
+    }
+
+    fn fail_provisioning(
+        &self,
+        step: ProvisioningStep,
+        reason: ReasonCode,
+    ) -> Result<Vec<TenantEvent>, TenantRejection> {
+        match &self.provisioning {
+            Provisioning::Completed => Err(TenantRejection::ProvisioningCompleted),
+            Provisioning::Failed { step: before, reason: code } if *before == step && *code == reason => {
+                Ok(Vec::new())
+            }
+            Provisioning::Failed { .. } | Provisioning::Pending => {
+                Ok(vec![TenantEvent::ProvisioningFailed { step, reason }])
+            }
+        }
+    }
+}
+
+/// Nothing if it is so already, else the one event.
+fn unless(already: bool, event: impl FnOnce() -> TenantEvent) -> Vec<TenantEvent> {
+    if already { Vec::new() } else { vec![event()] }
+}
+
+fn replace<T: Clone>(current: &mut T, new: &Option<T>) {
+    if let Some(new) = new {
+        current.clone_from(new);
+    }
+}
+
+fn within(resource: Resource, count: usize, limit: u32) -> Result<(), TenantRejection> {
+    if u32::try_from(count).is_ok_and(|count| count <= limit) {
+        Ok(())
+    } else {
+        Err(TenantRejection::Capacity { resource, limit })
+    }
+}
+
+#[cfg(test)]
+mod tests;

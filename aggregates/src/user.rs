@@ -1,0 +1,250 @@
+//! A person: one identity in a deployment, whatever tenants they belong to. The e-mail address is a claim: it names one
+//! person (REQUIREMENTS §12, ruling 10).
+
+use kernel::{Claim, ClaimChange, Decider, PersonId, Personal, RejectionKind};
+use schemas::events::UserEvent;
+use schemas::values::{EmailAddress, PersonName, Reason, UserStatus};
+use serde::{Deserialize, Serialize};
+
+/// The claim on a person's e-mail address, in lower case.
+pub const EMAIL_CLAIM: &str = "user.email";
+
+/// A person, or the place for one.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct User {
+    existing: Option<Existing>,
+}
+
+/// A person who was registered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Existing {
+    pub person: PersonId,
+    /// The registration, so that the same wish is known when it comes again.
+    pub asked: Asked,
+    pub email: Personal<EmailAddress>,
+    pub first_name: Option<Personal<PersonName>>,
+    pub last_name: Option<Personal<PersonName>>,
+    /// Has proved to hold the address.
+    pub active: bool,
+    pub disabled: bool,
+}
+
+/// What a registration says of a person.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    pub email: Personal<EmailAddress>,
+    pub first_name: Option<Personal<PersonName>>,
+    pub last_name: Option<Personal<PersonName>>,
+}
+
+impl User {
+    /// The person, if there is one.
+    pub fn existing(&self) -> Option<&Existing> {
+        self.existing.as_ref()
+    }
+}
+
+impl Existing {
+    pub fn status(&self) -> UserStatus {
+        match (self.disabled, self.active) {
+            (true, _) => UserStatus::Disabled,
+            (false, true) => UserStatus::Active,
+            (false, false) => UserStatus::Invited,
+        }
+    }
+
+    fn mark<T>(&self, value: T) -> Personal<T> {
+        Personal::new(self.person, value)
+    }
+
+    fn if_new<T: PartialEq>(&self, wished: Option<T>, current: Option<&Personal<T>>) -> Option<Personal<T>> {
+        let current = current.and_then(Personal::reveal);
+        wished.filter(|value| current != Some(value)).map(|value| self.mark(value))
+    }
+}
+
+/// What may be wished of a person.
+#[derive(Clone, Debug)]
+pub enum UserCommand {
+    /// Whoever is known by this address already is registered, and names that are left out say nothing:
+    /// so a person can be invited to a second tenant by address alone.
+    Register {
+        person: PersonId,
+        email: EmailAddress,
+        first_name: Option<PersonName>,
+        last_name: Option<PersonName>,
+        /// An identity provider vouches for the address (FR-SYS-004); else the person is only invited.
+        verified: bool,
+    },
+    /// What is `None` stays.
+    UpdateProfile {
+        first_name: Option<PersonName>,
+        last_name: Option<PersonName>,
+    },
+    ChangeEmail {
+        email: EmailAddress,
+    },
+    Activate,
+    /// FR-TENANT-006, for the whole deployment. Already disabled: so it is, for the first reason.
+    Disable {
+        reason: Option<Reason>,
+    },
+    Enable,
+}
+
+/// Why a person's record refuses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserRejection {
+    #[error("there is no such person")]
+    NotFound,
+    #[error("there is a person with this id, registered differently")]
+    AlreadyExists,
+    #[error("a disabled person cannot be activated")]
+    Disabled,
+}
+
+impl kernel::Rejection for UserRejection {
+    fn kind(&self) -> RejectionKind {
+        match self {
+            Self::NotFound => RejectionKind::NotFound,
+            Self::AlreadyExists => RejectionKind::Conflict,
+            Self::Disabled => RejectionKind::Rule,
+        }
+    }
+
+    fn detail(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::AlreadyExists => "already_exists",
+            Self::Disabled => "user_disabled",
+        }
+    }
+}
+
+impl Decider for User {
+    const TYPE: &'static str = "user";
+    const SNAPSHOT_VERSION: u32 = 1;
+
+    type Command = UserCommand;
+    type Event = UserEvent;
+    type Rejection = UserRejection;
+
+    fn decide(&self, command: UserCommand) -> Result<Vec<UserEvent>, UserRejection> {
+        let known = || self.existing().ok_or(UserRejection::NotFound);
+        match command {
+            UserCommand::Register { person, email, first_name, last_name, verified } => {
+                let asked = Asked {
+                    email: Personal::new(person, email),
+                    first_name: first_name.map(|name| Personal::new(person, name)),
+                    last_name: last_name.map(|name| Personal::new(person, name)),
+                };
+                self.register(person, asked, verified)
+            }
+            UserCommand::UpdateProfile { first_name, last_name } => {
+                let user = known()?;
+                let first_name = user.if_new(first_name, user.first_name.as_ref());
+                let last_name = user.if_new(last_name, user.last_name.as_ref());
+                let same = first_name.is_none() && last_name.is_none();
+                Ok(unless(same, || UserEvent::ProfileUpdated { first_name, last_name }))
+            }
+            UserCommand::ChangeEmail { email } => {
+                let user = known()?;
+                let new = user.if_new(Some(email), Some(&user.email));
+                Ok(new.map(|email| UserEvent::EmailChanged { email }).into_iter().collect())
+            }
+            UserCommand::Activate => {
+                let user = known()?;
+                if user.disabled {
+                    return Err(UserRejection::Disabled);
+                }
+                Ok(unless(user.active, || UserEvent::Activated {}))
+            }
+            UserCommand::Disable { reason } => {
+                let user = known()?;
+                let reason = reason.map(|reason| user.mark(reason));
+                Ok(unless(user.disabled, || UserEvent::Disabled { reason }))
+            }
+            UserCommand::Enable => {
+                let user = known()?;
+                Ok(unless(!user.disabled, || UserEvent::Enabled {}))
+            }
+        }
+    }
+
+    fn evolve(&mut self, event: &UserEvent) {
+        if let UserEvent::Registered { person, email, first_name, last_name, status } = event {
+            let asked =
+                Asked { email: email.clone(), first_name: first_name.clone(), last_name: last_name.clone() };
+            self.existing = Some(Existing {
+                person: *person,
+                email: asked.email.clone(),
+                first_name: asked.first_name.clone(),
+                last_name: asked.last_name.clone(),
+                asked,
+                active: *status == UserStatus::Active,
+                disabled: *status == UserStatus::Disabled,
+            });
+        }
+        // A stream begins with the registration, so there is nothing that could happen before.
+        let Some(user) = self.existing.as_mut() else { return };
+        match event {
+            UserEvent::Registered { .. } => {}
+            UserEvent::ProfileUpdated { first_name, last_name } => {
+                if first_name.is_some() {
+                    user.first_name.clone_from(first_name);
+                }
+                if last_name.is_some() {
+                    user.last_name.clone_from(last_name);
+                }
+            }
+            UserEvent::EmailChanged { email } => user.email.clone_from(email),
+            UserEvent::Activated {} => user.active = true,
+            UserEvent::Disabled { reason: _ } => user.disabled = true,
+            UserEvent::Enabled {} => user.disabled = false,
+        }
+    }
+
+    fn claims(&self, event: &UserEvent) -> Vec<ClaimChange> {
+        let claim =
+            |mark: &Personal<EmailAddress>| mark.reveal().map(|it| Claim::new(EMAIL_CLAIM, it.as_str()));
+        match event {
+            UserEvent::Registered { email, .. } => claim(email).map(ClaimChange::Take).into_iter().collect(),
+            UserEvent::EmailChanged { email } => {
+                let freed = self.existing().and_then(|user| claim(&user.email)).map(ClaimChange::Free);
+                freed.into_iter().chain(claim(email).map(ClaimChange::Take)).collect()
+            }
+            UserEvent::ProfileUpdated { .. }
+            | UserEvent::Activated {}
+            | UserEvent::Disabled { .. }
+            | UserEvent::Enabled {} => Vec::new(),
+        }
+    }
+}
+
+impl User {
+    fn register(
+        &self,
+        person: PersonId,
+        asked: Asked,
+        verified: bool,
+    ) -> Result<Vec<UserEvent>, UserRejection> {
+        let Some(user) = self.existing() else {
+            let Asked { email, first_name, last_name } = asked;
+            let status = if verified { UserStatus::Active } else { UserStatus::Invited };
+            return Ok(vec![UserEvent::Registered { person, email, first_name, last_name, status }]);
+        };
+        let agrees = |wished: &Option<Personal<PersonName>>, then: &Option<_>, now: &Option<_>| {
+            wished.is_none() || wished == then || wished == now
+        };
+        let same = (asked.email == user.email || asked.email == user.asked.email)
+            && agrees(&asked.first_name, &user.asked.first_name, &user.first_name)
+            && agrees(&asked.last_name, &user.asked.last_name, &user.last_name);
+        if same { Ok(Vec::new()) } else { Err(UserRejection::AlreadyExists) }
+    }
+}
+
+/// Nothing if it is so already, else the one event.
+fn unless(already: bool, event: impl FnOnce() -> UserEvent) -> Vec<UserEvent> {
+    if already { Vec::new() } else { vec![event()] }
+}
