@@ -144,7 +144,7 @@ impl Engine {
         context: CommandContext,
     ) -> Result<Receipt, DispatchError<D::Rejection>> {
         let here = &self.0.surroundings;
-        if here.quarantine.holds(&StreamId::new(D::TYPE, id)).is_some() {
+        if here.quarantine.holds(&StreamId::new(D::TYPE, id), Instant::now()).is_some() {
             return Err(DispatchError::Quarantined);
         }
         if matches!(here.writer.ownership(), Ownership::Waiting | Ownership::Stopped) {
@@ -206,7 +206,7 @@ impl Engine {
             actors_live: here.sweeper.live(),
             commands_under_way: here.gate.under_way(),
             writer_queue: here.writer.depth(),
-            quarantined: here.quarantine.list(),
+            quarantined: here.quarantine.list(Instant::now()),
         }
     }
 

@@ -20,6 +20,8 @@ pub mod writer;
 
 mod aggregate;
 mod repository;
+#[cfg(test)]
+mod testing;
 
 pub use aggregate::Quarantined;
 pub use dispatch::{Engine, EngineConfig, EngineHealth};

@@ -133,7 +133,9 @@ impl<D: Decider> State<D> {
             return answer(order, Err(error));
         }
         let Some(memory) = self.memory.as_mut() else { return };
+        // A rule that panics ends the actor here, before anything was handed over.
         let (verdict, events) = decide(memory, order.command.clone(), order.context.expected_sequence).await;
+        self.surroundings.quarantine.recovered(&self.presence.stream());
         let outcome = order.context.idempotency.as_ref().map(|idempotency| NewOutcome {
             command_id: idempotency.id,
             fingerprint: idempotency.fingerprint,
@@ -163,11 +165,10 @@ impl<D: Decider> State<D> {
         match Memory::load(&*self.surroundings.journal, &stream, lineage).await {
             Ok(memory) => {
                 self.memory = Some(memory);
-                self.surroundings.quarantine.recovered(&stream);
                 Ok(())
             }
             Err(ReadError::Corrupt { sequence, reason, .. }) => {
-                self.surroundings.quarantine.corrupt(&stream, &format!("sequence {sequence}: {reason}"));
+                self.surroundings.quarantine.corrupt(&stream, &format!("sequence {sequence}: {reason}"), Instant::now());
                 Err(DispatchError::Quarantined)
             }
             Err(ReadError::Unavailable(reason)) => {

@@ -187,7 +187,7 @@ impl<D: Decider> Drop for Presence<D> {
         drop(slot);
         self.directory.surroundings.sweeper.left();
         if !self.orderly {
-            self.directory.surroundings.quarantine.crashed(&self.stream());
+            self.directory.surroundings.quarantine.crashed(&self.stream(), tokio::time::Instant::now());
         }
     }
 }

@@ -43,24 +43,24 @@ pub(crate) struct Quarantine {
 
 impl Quarantine {
     /// How long the stream stays set aside, if it is.
-    pub(crate) fn holds(&self, stream: &StreamId) -> Option<Duration> {
+    pub(crate) fn holds(&self, stream: &StreamId, now: Instant) -> Option<Duration> {
         if self.known.load(Ordering::Acquire) == 0 {
             return None;
         }
         let records = self.lock();
         let record = records.get(stream).filter(|record| record.failures >= CRASHES_MAX)?;
-        let left = record.until.saturating_duration_since(Instant::now());
+        let left = record.until.saturating_duration_since(now);
         (!left.is_zero()).then_some(left)
     }
 
     /// It can't be read: set aside at once.
-    pub(crate) fn corrupt(&self, stream: &StreamId, reason: &str) {
-        self.record(stream, CRASHES_MAX, reason);
+    pub(crate) fn corrupt(&self, stream: &StreamId, reason: &str, now: Instant) {
+        self.record(stream, CRASHES_MAX, reason, now);
     }
 
     /// Its actor crashed: set aside if that happens again and again.
-    pub(crate) fn crashed(&self, stream: &StreamId) {
-        self.record(stream, 1, "its actor crashed");
+    pub(crate) fn crashed(&self, stream: &StreamId, now: Instant) {
+        self.record(stream, 1, "its actor crashed", now);
     }
 
     /// It works: forget its failures.
@@ -72,8 +72,7 @@ impl Quarantine {
         }
     }
 
-    pub(crate) fn list(&self) -> Vec<Quarantined> {
-        let now = Instant::now();
+    pub(crate) fn list(&self, now: Instant) -> Vec<Quarantined> {
         self.lock()
             .iter()
             .filter(|(_, record)| record.failures >= CRASHES_MAX)
@@ -86,7 +85,7 @@ impl Quarantine {
             .collect()
     }
 
-    fn record(&self, stream: &StreamId, failures: u32, reason: &str) {
+    fn record(&self, stream: &StreamId, failures: u32, reason: &str, now: Instant) {
         let mut records = self.lock();
         if records.len() >= STREAMS_MAX && !records.contains_key(stream) {
             let oldest =
@@ -95,7 +94,6 @@ impl Quarantine {
                 records.remove(&oldest);
             }
         }
-        let now = Instant::now();
         let record = records.entry(stream.clone()).or_insert(Record {
             failures: 0,
             until: now,
@@ -129,27 +127,27 @@ mod tests {
         StreamId::new("counter", Uuid::from_u128(n))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_crash_is_forgiven_a_habit_is_not() {
-        let quarantine = Quarantine::default();
-        quarantine.crashed(&stream(1));
-        quarantine.crashed(&stream(1));
-        assert!(quarantine.holds(&stream(1)).is_none());
-        quarantine.crashed(&stream(1));
-        assert!(quarantine.holds(&stream(1)).is_some());
-        assert!(quarantine.holds(&stream(2)).is_none(), "its neighbour works on");
+    #[test]
+    fn a_crash_is_forgiven_a_habit_is_not() {
+        let (quarantine, now) = (Quarantine::default(), Instant::now());
+        quarantine.crashed(&stream(1), now);
+        quarantine.crashed(&stream(1), now);
+        assert!(quarantine.holds(&stream(1), now).is_none());
+        quarantine.crashed(&stream(1), now);
+        assert!(quarantine.holds(&stream(1), now).is_some());
+        assert!(quarantine.holds(&stream(2), now).is_none(), "its neighbour works on");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_set_aside_is_tried_again_later_and_forgotten_when_it_works() {
-        let quarantine = Quarantine::default();
-        quarantine.corrupt(&stream(1), "bad payload");
-        let pause = quarantine.holds(&stream(1)).unwrap();
-        tokio::time::advance(pause).await;
-        assert!(quarantine.holds(&stream(1)).is_none());
-        quarantine.corrupt(&stream(1), "bad payload");
-        assert!(quarantine.holds(&stream(1)).unwrap() > pause, "the pause grows");
+    #[test]
+    fn what_is_set_aside_is_tried_again_later_and_forgotten_when_it_works() {
+        let (quarantine, now) = (Quarantine::default(), Instant::now());
+        quarantine.corrupt(&stream(1), "bad payload", now);
+        let pause = quarantine.holds(&stream(1), now).unwrap();
+        let later = now + pause;
+        assert!(quarantine.holds(&stream(1), later).is_none());
+        quarantine.corrupt(&stream(1), "bad payload", later);
+        assert!(quarantine.holds(&stream(1), later).unwrap() > pause, "the pause grows");
         quarantine.recovered(&stream(1));
-        assert!(quarantine.list().is_empty());
+        assert!(quarantine.list(later).is_empty());
     }
 }

@@ -167,7 +167,16 @@ impl Target<'_> {
             let Some(locked) = self.lock(&tx, Some(after)).await? else { return Ok(Folded::Moved) };
             let mut sorting = Sorting { parked: locked.parked, letters: Vec::new() };
             if search {
-                self.fold_searching(&mut tx, events, &mut sorting).await?;
+                if let Some(letter) = self.fold_searching(&mut tx, events, &mut sorting).await? {
+                    // It never goes past this one, but up to it.
+                    let before = Position(letter.position.0.saturating_sub(1));
+                    if before <= after {
+                        return Err(letter.into_stuck());
+                    }
+                    self.advance(&tx, before).await?;
+                    tx.commit().await?;
+                    return Ok(Folded::Advanced { position: before, dead_letters: locked.dead_letters });
+                }
             } else {
                 match self.apply(&tx, &sorting.sort(events)).await {
                     Err(error) if error.is_the_events_fault() => {
@@ -206,13 +215,14 @@ impl Target<'_> {
         Ok(Folded::Advanced { position, dead_letters: locked.dead_letters + 1 })
     }
 
-    /// Bisects with savepoints, so that everything but the bad events is folded, in order.
+    /// Bisects with savepoints, so that everything but the bad events is folded, in order. Returns the event at which
+    /// a projection that fails closed must stop; everything before it is folded then.
     async fn fold_searching(
         &self,
         tx: &mut Transaction<'_>,
         events: &[Envelope],
         sorting: &mut Sorting,
-    ) -> Result<(), FoldFailure> {
+    ) -> Result<Option<Letter>, FoldFailure> {
         let stored = by_position(events);
         let mut ahead = vec![0..stored.len()];
         while let Some(range) = ahead.pop() {
@@ -232,7 +242,7 @@ impl Target<'_> {
                     if range.len() == 1 {
                         let letter = Letter::new(&here[0], error.reason());
                         if self.projection.fails_closed() {
-                            return Err(letter.into_stuck());
+                            return Ok(Some(letter));
                         }
                         sorting.park(letter);
                     } else {
@@ -246,7 +256,7 @@ impl Target<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// The projection's fold; a panic in it is an event that can't be folded.
