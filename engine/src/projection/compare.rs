@@ -199,8 +199,8 @@ async fn only_in(
     examples: &mut Vec<String>,
 ) -> Result<u64, tokio_postgres::Error> {
     let sql = format!(
-        "WITH only AS (SELECT {key} AS key, t::text FROM {here} AS t EXCEPT ALL SELECT {key}, t::text FROM {there} AS t) \
-         SELECT (SELECT count(*) FROM only), ARRAY(SELECT DISTINCT key FROM only ORDER BY key LIMIT {EXAMPLES_MAX})"
+        "WITH extra AS (SELECT {key} AS key, t::text FROM {here} AS t EXCEPT ALL SELECT {key}, t::text FROM {there} AS t) \
+         SELECT (SELECT count(*) FROM extra), ARRAY(SELECT DISTINCT key FROM extra ORDER BY key LIMIT {EXAMPLES_MAX})"
     );
     let row = client.query_one(&sql, &[]).await?;
     for example in row.get::<_, Vec<String>>(1) {
