@@ -1,1 +1,22 @@
-//! (skeleton)
+//! Process managers: events in, commands out.
+//!
+//! Each follows the journal and wishes things of aggregates, with ids derived from the event, so that being asked again
+//! after a crash changes nothing. They write no table and answer no query.
+
+mod ownership;
+mod provisioning;
+mod sender;
+
+use std::sync::Arc;
+
+use engine::Engine;
+use engine::process::ProcessManager;
+use kernel::Clock;
+
+pub use ownership::Ownership;
+pub use provisioning::Provisioning;
+
+/// All process managers, one line each.
+pub fn all(engine: &Engine, clock: &Arc<dyn Clock>) -> Vec<Arc<dyn ProcessManager>> {
+    vec![Arc::new(Provisioning::new(engine.clone(), clock.clone())), Arc::new(Ownership::new(engine.clone()))]
+}

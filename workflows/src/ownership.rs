@@ -1,0 +1,97 @@
+//! Ownership: the tenant decides who its owners are, the memberships follow.
+//!
+//! `membership.invited` as owner → the tenant counts the person. `tenant.owner_added` → the membership has the role;
+//! a membership that can't have it takes the ownership back. `tenant.owner_removed` → the membership is removed, demoted
+//! or disabled, as the event says.
+
+use aggregates::membership::{Membership, MembershipCommand};
+use aggregates::tenant::{Tenant, TenantCommand};
+use async_trait::async_trait;
+use engine::Engine;
+use engine::process::{ProcessManager, Retry};
+use kernel::Envelope;
+use schemas::events::{MembershipEvent, OwnershipLoss, TenantEvent};
+use schemas::values::Role;
+
+use crate::sender::send;
+
+const NAME: &str = "ownership";
+
+/// The process manager of ownership.
+pub struct Ownership {
+    engine: Engine,
+}
+
+impl Ownership {
+    pub fn new(engine: Engine) -> Self {
+        Self { engine }
+    }
+
+    async fn invited(&self, event: &Envelope) -> Result<(), Retry> {
+        let MembershipEvent::Invited { tenant, person, role: Role::Owner, .. } = decode(event)? else {
+            return Ok(());
+        };
+        let command = TenantCommand::AddOwner { person };
+        if let Err(refused) =
+            send::<Tenant>(&self.engine, NAME, event, "add_owner", tenant.0, command).await?
+        {
+            tracing::warn!(tenant.id = %tenant, reason = refused.detail, "the tenant takes no further owner");
+            // The tenant doesn't count this owner: the membership must not claim to be one.
+            let role = Role::Administrator;
+            let command = MembershipCommand::ChangeRole { role };
+            let _ = send::<Membership>(&self.engine, NAME, event, "demote", event.stream.id, command).await?;
+        }
+        Ok(())
+    }
+
+    async fn changed(&self, event: &Envelope) -> Result<(), Retry> {
+        match decode(event)? {
+            TenantEvent::OwnerAdded { person, membership } => {
+                let command = MembershipCommand::ChangeRole { role: Role::Owner };
+                let sent =
+                    send::<Membership>(&self.engine, NAME, event, "promote", membership.0, command).await?;
+                if let Err(refused) = sent {
+                    let tenant = event.stream.id;
+                    tracing::warn!(tenant.id = %tenant, reason = refused.detail, "an owner without a membership");
+                    let command = TenantCommand::RemoveOwner { person, because: OwnershipLoss::Removed };
+                    let _ = send::<Tenant>(&self.engine, NAME, event, "take_back", tenant, command).await?;
+                }
+            }
+            TenantEvent::OwnerRemoved { membership, because, .. } => {
+                let command = match because {
+                    OwnershipLoss::Removed => MembershipCommand::Remove,
+                    OwnershipLoss::Downgraded { to } => MembershipCommand::ChangeRole { role: to },
+                    OwnershipLoss::Disabled => MembershipCommand::Disable,
+                };
+                // Refused means the membership is gone already, which is what is wanted.
+                let _ =
+                    send::<Membership>(&self.engine, NAME, event, "follow", membership.0, command).await?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ProcessManager for Ownership {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn concerns(&self, event: &Envelope) -> bool {
+        matches!(&*event.event_type, "membership.invited" | "tenant.owner_added" | "tenant.owner_removed")
+    }
+
+    async fn react(&self, event: &Envelope) -> Result<(), Retry> {
+        if event.event_type == "membership.invited" {
+            self.invited(event).await
+        } else {
+            self.changed(event).await
+        }
+    }
+}
+
+fn decode<E: kernel::Event>(event: &Envelope) -> Result<E, Retry> {
+    event.decode().map_err(|error| Retry::new(format!("{} can't be decoded: {error}", event.event_type)))
+}
