@@ -326,3 +326,6 @@ fn few_enough(uris: Option<&BTreeSet<RedirectUri>>) -> Result<(), ApplicationRej
 fn unless(already: bool, event: impl FnOnce() -> ApplicationEvent) -> Vec<ApplicationEvent> {
     if already { Vec::new() } else { vec![event()] }
 }
+
+#[cfg(test)]
+mod tests;

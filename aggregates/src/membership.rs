@@ -333,3 +333,6 @@ fn tenant_role(role: Role) -> Result<Role, MembershipRejection> {
 fn unless(already: bool, event: impl FnOnce() -> MembershipEvent) -> Vec<MembershipEvent> {
     if already { Vec::new() } else { vec![event()] }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,13 +13,18 @@ use kernel::{
 };
 use schemas::events::{OwnershipLoss, RequestedApplication, TenantEvent, TenantProvisioned};
 use schemas::values::{
-    AccessMode, ApplicationName, Domain, EmailAddress, FlagKey, FlagValue, Limits, MembershipKind, Plan,
+    AccessMode, ApplicationName, Domain, EmailAddress, FlagKey, FlagValue, MembershipKind, Plan,
     ProvisioningStatus, ProvisioningStep, Reason, ReasonCode, Region, Settings, Slug, TRIAL_DAYS, TenantName,
     TenantStatus, effective_access,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::membership;
+
+mod capacity;
+
+pub use capacity::Resource;
+use capacity::{fits, within};
 
 /// The claim on a tenant's domain, in lower case.
 pub const DOMAIN_CLAIM: &str = "tenant.domain";
@@ -204,26 +209,6 @@ pub enum TenantRejection {
     NoOwner,
     #[error("provisioning has been completed")]
     ProvisioningCompleted,
-}
-
-/// What a plan limits and a tenant can count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Resource {
-    /// Of a tenant's users it sees the owners only.
-    Users,
-    Applications,
-    Flags,
-}
-
-impl std::fmt::Display for Resource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Users => "users",
-            Self::Applications => "applications",
-            Self::Flags => "flags",
-        })
-    }
 }
 
 impl kernel::Rejection for TenantRejection {
@@ -439,10 +424,7 @@ impl Existing {
         if self.plan == plan {
             return Ok(Vec::new());
         }
-        let Limits { users, applications, flags, events_per_month: _ } = plan.limits();
-        within(Resource::Users, self.owners.len(), users)?;
-        within(Resource::Applications, self.applications.len(), applications)?;
-        within(Resource::Flags, self.flags.len(), flags)?;
+        fits(self, plan)?;
 
         let mut events = vec![TenantEvent::PlanChanged { from: self.plan, to: plan }];
         let former: BTreeMap<_, _> = self.plan.default_flags().into_iter().collect();
@@ -527,14 +509,6 @@ fn unless(already: bool, event: impl FnOnce() -> TenantEvent) -> Vec<TenantEvent
 fn replace<T: Clone>(current: &mut T, new: &Option<T>) {
     if let Some(new) = new {
         current.clone_from(new);
-    }
-}
-
-fn within(resource: Resource, count: usize, limit: u32) -> Result<(), TenantRejection> {
-    if u32::try_from(count).is_ok_and(|count| count <= limit) {
-        Ok(())
-    } else {
-        Err(TenantRejection::Capacity { resource, limit })
     }
 }
 

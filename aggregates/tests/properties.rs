@@ -1,0 +1,295 @@
+//! What holds for every aggregate under any sequence of commands.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::str::FromStr;
+
+use aggregates::tenant::{Provision, Trial};
+use aggregates::{
+    Application, ApplicationCommand, Membership, MembershipCommand, Tenant, TenantCommand, User, UserCommand,
+};
+use chrono::{DateTime, Utc};
+use kernel::{ClaimChange, Decider, Event, Rejection};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use schemas::events::{OwnershipLoss, RequestedApplication, TenantEvent};
+use schemas::values::*;
+use uuid::Uuid;
+
+proptest! {
+    #[test]
+    fn a_tenant_is_sound(commands in vec(tenant_command(), 1..60)) {
+        let events = is_sound::<Tenant>(commands)?;
+        at_least_one_owner_stays(&events)?;
+    }
+
+    #[test]
+    fn a_user_is_sound(commands in vec(user_command(), 1..40)) {
+        is_sound::<User>(commands)?;
+    }
+
+    #[test]
+    fn a_membership_is_sound(commands in vec(membership_command(), 1..40)) {
+        is_sound::<Membership>(commands)?;
+    }
+
+    #[test]
+    fn an_application_is_sound(commands in vec(application_command(), 1..40)) {
+        let events = is_sound::<Application>(commands)?;
+        let mut revoked = BTreeSet::new();
+        for event in events {
+            match event {
+                schemas::events::ApplicationEvent::KeyRevoked { key } => prop_assert!(revoked.insert(key)),
+                schemas::events::ApplicationEvent::KeyIssued { key, .. } => prop_assert!(!revoked.contains(&key)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Runs the commands one after the other and returns all events. On the way: deciding never panics, a repeated command
+/// yields no event, events and snapshots survive storage, rejections survive storage, a claim is taken when it is free
+/// and freed when it is held.
+fn is_sound<D>(commands: Vec<D::Command>) -> Result<Vec<D::Event>, TestCaseError>
+where
+    D: Decider + PartialEq,
+    D::Command: Clone,
+{
+    let mut state = D::default();
+    let mut history = Vec::new();
+    let mut held = BTreeSet::new();
+    for command in commands {
+        let events = match state.decide(command.clone()) {
+            Ok(events) => events,
+            Err(rejection) => {
+                let stored = serde_json::to_string(&rejection).unwrap();
+                prop_assert_eq!(&serde_json::from_str::<D::Rejection>(&stored).unwrap(), &rejection);
+                prop_assert!(!rejection.detail().is_empty());
+                continue;
+            }
+        };
+        for event in &events {
+            for change in state.claims(event) {
+                match change {
+                    ClaimChange::Take(claim) => prop_assert!(held.insert(claim), "taken twice"),
+                    ClaimChange::Free(claim) => prop_assert!(held.remove(&claim), "freed without being held"),
+                }
+            }
+            prop_assert!(event.event_type().starts_with(D::TYPE));
+            let stored = serde_json::to_string(event).unwrap();
+            state.evolve(&serde_json::from_str(&stored).unwrap());
+        }
+        prop_assert_eq!(state.decide(command).ok(), Some(Vec::new()), "asked twice, said twice");
+        history.extend(events);
+    }
+    // Rule 4: folding from zero gives what living through it gave; and so does a snapshot.
+    let mut folded = D::default();
+    history.iter().for_each(|event| folded.evolve(event));
+    prop_assert!(folded == state);
+    let snapshot = serde_json::to_string(&state).unwrap();
+    prop_assert!(serde_json::from_str::<D>(&snapshot).unwrap() == state);
+    Ok(history)
+}
+
+/// Counted from the events alone, so that it doesn't believe the tenant's own set.
+fn at_least_one_owner_stays(events: &[TenantEvent]) -> Result<(), TestCaseError> {
+    let mut owners = BTreeSet::new();
+    for event in events {
+        match event {
+            TenantEvent::OwnerAdded { person, .. } => prop_assert!(owners.insert(*person)),
+            TenantEvent::OwnerRemoved { person, .. } => {
+                prop_assert!(owners.remove(person));
+                prop_assert!(!owners.is_empty(), "the last owner vanished");
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn one<T: FromStr + Clone + Debug + 'static>(texts: &'static [&'static str]) -> impl Strategy<Value = T>
+where
+    T::Err: Debug,
+{
+    prop::sample::select(texts).prop_map(|text| text.parse().unwrap())
+}
+
+fn word<T: Copy + Debug + 'static>(all: &'static [T]) -> impl Strategy<Value = T> {
+    prop::sample::select(all)
+}
+
+fn an_id<T: From<Uuid> + Debug>(count: u128) -> impl Strategy<Value = T> {
+    (0..count).prop_map(|number| Uuid::from_u128(number).into())
+}
+
+fn a_time() -> impl Strategy<Value = DateTime<Utc>> {
+    (0i64..20).prop_map(|day| DateTime::from_timestamp(1_795_000_000 + day * 86_400, 0).unwrap())
+}
+
+fn a_hash() -> impl Strategy<Value = SecretHash> {
+    (0u8..3).prop_map(|digit| digit.to_string().repeat(64).parse().unwrap())
+}
+
+fn a_flag_value() -> impl Strategy<Value = FlagValue> {
+    prop_oneof![
+        any::<bool>().prop_map(FlagValue::Boolean),
+        any::<f64>().prop_map(|number| FlagValue::from_json(serde_json::json!(number)).unwrap()),
+        one::<TenantName>(&["x", "y"]).prop_map(|text| FlagValue::string(text.as_str()).unwrap()),
+        any::<i64>().prop_map(|number| FlagValue::json(serde_json::json!({"n": [number, null]})).unwrap()),
+    ]
+}
+
+fn a_loss() -> impl Strategy<Value = OwnershipLoss> {
+    prop_oneof![
+        Just(OwnershipLoss::Removed),
+        Just(OwnershipLoss::Disabled),
+        Just(OwnershipLoss::Downgraded { to: Role::User }),
+    ]
+}
+
+fn a_trial() -> impl Strategy<Value = Trial> {
+    prop_oneof![3 => Just(Trial::Standard), 1 => Just(Trial::None), 1 => a_time().prop_map(Trial::Until)]
+}
+
+fn provision() -> impl Strategy<Value = TenantCommand> {
+    let application = prop_oneof![
+        an_id(3).prop_map(|application| RequestedApplication::Existing { application }),
+        (an_id(3), one(&["A", "B"])).prop_map(|(application, name)| RequestedApplication::New {
+            application,
+            name,
+            environment: Environment::Staging,
+        }),
+    ];
+    (one(&["acme", "bcme"]), word(Plan::ALL), a_trial(), an_id(3), option::of(application), a_time())
+        .prop_map(|(slug, plan, trial, owner, application, now)| {
+            TenantCommand::Provision(Box::new(Provision {
+                tenant: Uuid::from_u128(1).into(),
+                name: "Acme".parse().unwrap(),
+                slug,
+                domain: "acme.example".parse().unwrap(),
+                plan,
+                region: Region::Jp,
+                trial,
+                owner,
+                owner_email: "ann@acme.example".parse().unwrap(),
+                application,
+                now,
+            }))
+        })
+}
+
+fn tenant_command() -> impl Strategy<Value = TenantCommand> {
+    let settings = (0..3).prop_map(|n| Settings::try_from(serde_json::json!({"n": n})).unwrap());
+    prop_oneof![
+        4 => provision(),
+        2 => (
+            option::of(one(&["Acme", "Bcme"])),
+            option::of(one(&["acme", "bcme"])),
+            option::of(one(&["acme.example", "bcme.example"])),
+            option::of(settings),
+        )
+            .prop_map(|(name, slug, domain, settings)| TenantCommand::Update { name, slug, domain, settings }),
+        1 => option::of(a_time()).prop_map(|ends_at| TenantCommand::SetTrial { ends_at }),
+        1 => one(&["x", "y"]).prop_map(|reason| TenantCommand::Suspend { reason }),
+        1 => option::of(one(&["x", "y"])).prop_map(|reason| TenantCommand::Reactivate { reason }),
+        2 => word(Plan::ALL).prop_map(|plan| TenantCommand::ChangePlan { plan }),
+        1 => word(AccessMode::ALL).prop_map(|mode| TenantCommand::SetAccessMode { mode }),
+        4 => (one(&["a", "b", "plan.sso", "plan.webhooks"]), a_flag_value())
+            .prop_map(|(key, value)| TenantCommand::SetFlag { key, value }),
+        1 => one(&["a", "b", "plan.sso"]).prop_map(|key| TenantCommand::ClearFlag { key }),
+        6 => an_id(8).prop_map(|person| TenantCommand::AddOwner { person }),
+        8 => (an_id(8), a_loss()).prop_map(|(person, because)| TenantCommand::RemoveOwner { person, because }),
+        2 => an_id(4).prop_map(|application| TenantCommand::ConnectApplication { application }),
+        1 => an_id(4).prop_map(|application| TenantCommand::DisconnectApplication { application }),
+        1 => Just(TenantCommand::CompleteProvisioning),
+        1 => (word(ProvisioningStep::ALL), one(&["x", "y"]))
+            .prop_map(|(step, reason)| TenantCommand::FailProvisioning { step, reason }),
+    ]
+}
+
+fn user_command() -> impl Strategy<Value = UserCommand> {
+    const MAILS: &[&str] = &["ann@acme.example", "ANN@acme.example", "ben@acme.example"];
+    const NAMES: &[&str] = &["Ann", "Ben"];
+    prop_oneof![
+        (one(MAILS), option::of(one(NAMES)), option::of(one(NAMES)), any::<bool>()).prop_map(
+            |(email, first_name, last_name, verified)| UserCommand::Register {
+                person: Uuid::from_u128(1).into(),
+                email,
+                first_name,
+                last_name,
+                verified,
+            }
+        ),
+        (option::of(one(NAMES)), option::of(one(NAMES)))
+            .prop_map(|(first_name, last_name)| UserCommand::UpdateProfile { first_name, last_name }),
+        one(MAILS).prop_map(|email| UserCommand::ChangeEmail { email }),
+        Just(UserCommand::Activate),
+        option::of(one(&["x"])).prop_map(|reason| UserCommand::Disable { reason }),
+        Just(UserCommand::Enable),
+    ]
+}
+
+fn membership_command() -> impl Strategy<Value = MembershipCommand> {
+    let invite =
+        (word(Role::ALL), word(MembershipKind::ALL), option::of(a_time()), option::of(a_hash()), a_time());
+    prop_oneof![
+        3 => invite.prop_map(|(role, kind, expires_at, token_hash, now)| MembershipCommand::Invite {
+            tenant: Uuid::from_u128(1).into(),
+            person: Uuid::from_u128(2).into(),
+            role,
+            kind,
+            expires_at,
+            token_hash,
+            now,
+        }),
+        2 => (option::of(a_time()), option::of(a_hash()), a_time())
+            .prop_map(|(expires_at, token_hash, now)| MembershipCommand::Resend { expires_at, token_hash, now }),
+        3 => (option::of(a_hash()), a_time())
+            .prop_map(|(token_hash, now)| MembershipCommand::Accept { token_hash, now }),
+        1 => word(Role::ALL).prop_map(|role| MembershipCommand::ChangeRole { role }),
+        1 => word(MembershipKind::ALL).prop_map(|kind| MembershipCommand::ChangeKind { kind }),
+        1 => Just(MembershipCommand::Disable),
+        1 => Just(MembershipCommand::Enable),
+        1 => Just(MembershipCommand::Remove),
+    ]
+}
+
+fn application_command() -> impl Strategy<Value = ApplicationCommand> {
+    const NAMES: &[&str] = &["Portal", "PORTAL", "Desk"];
+    const OWNERS: &[&str] = &["team:a", "team:b"];
+    const URIS: &[&str] = &["https://a.example/", "https://b.example/"];
+    let uris = || prop::collection::btree_set(one(URIS), 0..2);
+    let issue = (
+        an_id(6),
+        a_hash(),
+        prop::collection::btree_set(word(Scope::ALL), 0..2),
+        option::of(a_time()),
+        a_time(),
+    );
+    prop_oneof![
+        2 => (one(NAMES), one(OWNERS), word(Environment::ALL), uris()).prop_map(
+            |(name, owner, environment, redirect_uris)| ApplicationCommand::Register {
+                application: Uuid::from_u128(1).into(),
+                name,
+                owner,
+                environment,
+                redirect_uris,
+            }
+        ),
+        2 => (option::of(one(NAMES)), option::of(one(OWNERS)), option::of(uris())).prop_map(
+            |(name, owner, redirect_uris)| ApplicationCommand::Update { name, owner, redirect_uris }
+        ),
+        1 => Just(ApplicationCommand::Disable),
+        1 => Just(ApplicationCommand::Enable),
+        5 => issue.prop_map(|(key, hash, scopes, expires_at, now)| ApplicationCommand::IssueKey {
+            key,
+            hash,
+            prefix: "tk".parse().unwrap(),
+            scopes,
+            expires_at,
+            now,
+        }),
+        2 => an_id(6).prop_map(|key| ApplicationCommand::RevokeKey { key }),
+    ]
+}
