@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kernel::{
-    Actor, ActorKind, Claim, ClaimChange, CommandId, CorrelationId, Decider, Event, Metadata, Origin, Rejection,
-    RejectionKind, ShardId, TenantId,
+    Actor, ActorKind, Claim, ClaimChange, CommandId, CorrelationId, Decider, Event, Metadata, Origin,
+    Rejection, RejectionKind, ShardId, TenantId,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -127,7 +127,8 @@ pub(crate) fn once(command: u128) -> CommandContext {
 }
 
 pub(crate) fn config() -> EngineConfig {
-    let writer = WriterConfig { unclear_patience: Duration::from_millis(300), ..WriterConfig::new(ShardId(0), NODE) };
+    let writer =
+        WriterConfig { unclear_patience: Duration::from_millis(300), ..WriterConfig::new(ShardId(0), NODE) };
     EngineConfig::new(writer)
 }
 

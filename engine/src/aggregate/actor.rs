@@ -168,7 +168,11 @@ impl<D: Decider> State<D> {
                 Ok(())
             }
             Err(ReadError::Corrupt { sequence, reason, .. }) => {
-                self.surroundings.quarantine.corrupt(&stream, &format!("sequence {sequence}: {reason}"), Instant::now());
+                self.surroundings.quarantine.corrupt(
+                    &stream,
+                    &format!("sequence {sequence}: {reason}"),
+                    Instant::now(),
+                );
                 Err(DispatchError::Quarantined)
             }
             Err(ReadError::Unavailable(reason)) => {

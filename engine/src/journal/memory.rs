@@ -116,7 +116,10 @@ impl Shard {
         for item in items {
             for change in changes(item) {
                 if let ClaimChange::Free(claim) = change {
-                    self.claims.remove(&(claim.kind.to_owned(), claim.value));
+                    let key = (claim.kind.to_owned(), claim.value);
+                    if self.claims.get(&key) == Some(&item.stream) {
+                        self.claims.remove(&key);
+                    }
                 }
             }
         }

@@ -44,7 +44,10 @@ async fn a_taken_name_refuses_one_command_and_none_of_its_neighbours() {
     // Commands behind it were decided on a state that never was: they are decided again, and hold.
     assert!([0, 2, 3, 4].iter().all(|&n| mine[n].is_ok()), "{mine:?}");
     let after = engine.dispatch::<Counter>(second, Wish::AtMost(0), context()).await.unwrap_err();
-    assert!(matches!(after, DispatchError::Rejected { rejection, .. } if rejection.0 == 3), "three were added");
+    assert!(
+        matches!(after, DispatchError::Rejected { rejection, .. } if rejection.0 == 3),
+        "three were added"
+    );
     let found = positions(&*journal).await;
     assert_eq!(found, (1..=found.len() as u64).collect::<Vec<_>>());
 }
@@ -62,7 +65,8 @@ async fn a_freed_name_can_be_taken_at_once_by_another() {
 #[tokio::test]
 async fn of_two_who_want_a_name_at_once_one_gets_it() {
     let (engine, _) = engine().await;
-    let both = join_all([1, 2].map(|n| engine.dispatch::<Counter>(id(n), Wish::Name("acme"), context()))).await;
+    let both =
+        join_all([1, 2].map(|n| engine.dispatch::<Counter>(id(n), Wish::Name("acme"), context()))).await;
     assert_eq!(both.iter().filter(|r| r.is_ok()).count(), 1, "{both:?}");
     assert!(both.iter().any(|r| matches!(r, Err(DispatchError::ClaimTaken { .. }))));
 }
@@ -264,7 +268,10 @@ async fn a_snapshot_and_its_tail_give_what_all_events_give() {
     let snapshot = loaded.snapshot.unwrap();
     assert_eq!(snapshot.state["total"], 2 * snapshot.sequence);
     assert_eq!(snapshot.sequence + loaded.tail.len() as u64, 25);
-    assert!(journal.load(&stream, Some(2)).await.unwrap().snapshot.is_none(), "of another version: never trusted");
+    assert!(
+        journal.load(&stream, Some(2)).await.unwrap().snapshot.is_none(),
+        "of another version: never trusted"
+    );
     engine.drain().await;
     let engine = engine_on(super::super::testing::config(), journal.clone()).await;
     engine.dispatch::<Counter>(id(1), Wish::AtMost(50), context()).await.unwrap();
@@ -279,8 +286,9 @@ async fn a_second_node_waits_while_the_first_holds_the_shard() {
     second.writer.node = id(0xB);
     assert_ne!(second.writer.node, NODE);
     let (clock, ids) = (Arc::new(crate::clock::SystemClock), Arc::new(crate::clock::SystemIds));
-    let second =
-        crate::Engine::start(second, journal.clone(), crate::feed::Live::default(), clock, ids).await.unwrap();
+    let second = crate::Engine::start(second, journal.clone(), crate::feed::Live::default(), clock, ids)
+        .await
+        .unwrap();
     let answer = second.dispatch::<Counter>(id(1), Wish::Add(1), context()).await;
     assert!(matches!(answer, Err(DispatchError::Unavailable { reason: "not_owner", .. })));
     first.drain().await;

@@ -1,0 +1,219 @@
+//! One contract, every journal: what a writer may rely on, whichever journal it writes to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use engine::codec::{Codec, Plain};
+use engine::journal::{
+    AppendError, AppendItem, Journal, Lease, MemoryJournal, NewEvent, NewOutcome, PgJournal, Refusal, Resolution,
+    Snapshot,
+};
+use kernel::{
+    Actor, ActorKind, Claim, ClaimChange, CommandId, CorrelationId, EventId, Metadata, Origin, Position, ShardId,
+    StreamId, TenantId,
+};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::db::TestDb;
+
+const SHARD: ShardId = ShardId(0);
+const TTL: Duration = Duration::from_secs(60);
+
+pub fn id(n: u128) -> Uuid {
+    Uuid::from_u128(n)
+}
+
+pub fn stream(n: u128) -> StreamId {
+    StreamId::new("thing", id(n))
+}
+
+pub fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
+}
+
+pub fn codec() -> Codec {
+    Codec::new(Arc::new(Plain), vec![], &[9; 32])
+}
+
+/// An item of `count` events from sequence `first` on.
+pub fn item(of: u128, first: u64, count: u64) -> AppendItem {
+    let events = (first..first + count).map(|sequence| NewEvent {
+        sequence,
+        event_id: EventId(Uuid::from_u128(of << 64 | u128::from(sequence))),
+        event_type: "thing.happened".into(),
+        event_version: "1".into(),
+        payload: json!({ "Happened": sequence }),
+    });
+    AppendItem {
+        stream: stream(of),
+        metadata: Arc::new(Metadata {
+            tenant: Some(TenantId(id(5))),
+            actor: Actor { kind: ActorKind::User, id: id(6).to_string() },
+            role: "owner".into(),
+            scopes: vec!["a:read".into(), "b:write".into()],
+            action: "things:happen".into(),
+            correlation_id: CorrelationId(id(7)),
+            causation_id: Some(EventId(id(8))),
+            command_id: Some(CommandId(id(9))),
+            origin: Origin { address: Some("192.0.2.7".into()), user_agent: Some("curl".into()) },
+        }),
+        events: events.collect(),
+        claims: vec![],
+        outcome: None,
+    }
+}
+
+fn outcome(command: u128) -> Option<NewOutcome> {
+    Some(NewOutcome { command_id: CommandId(id(command)), fingerprint: [3; 32], body: json!({ "done": command as u64 }) })
+}
+
+async fn both() -> Vec<(&'static str, Arc<dyn Journal>, Option<TestDb>)> {
+    let db = TestDb::new().await;
+    let config = db.server_info.key_values().parse().unwrap();
+    let postgres = PgJournal::new(config, db.server.clone(), codec());
+    vec![("memory", Arc::new(MemoryJournal::default()), None), ("postgres", Arc::new(postgres), Some(db))]
+}
+
+async fn lease(journal: &dyn Journal) -> Lease {
+    journal.acquire(SHARD, id(1), TTL).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_appended_is_read_back_as_it_was_with_dense_positions() {
+    for (which, journal, _db) in both().await {
+        let lease = lease(&*journal).await;
+        let items = [item(1, 1, 2), item(2, 1, 1), item(1, 3, 1)];
+        let appended = journal.append(lease, id(100), &items, at(0)).await.unwrap();
+        assert_eq!((appended.base, appended.recorded_at), (Position(0), at(0)), "{which}");
+        let read = journal.read(SHARD, Position::ZERO, 10).await.unwrap();
+        assert_eq!(read.iter().map(|e| e.position.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(read.iter().map(|e| e.index_in_command).collect::<Vec<_>>(), [0, 1, 0, 0]);
+        assert_eq!(read[1].stream, stream(1));
+        assert_eq!(read[1].payload, json!({ "Happened": 2 }));
+        assert_eq!(read[1].metadata, *items[0].metadata, "{which}: who, why and from where are kept");
+        let loaded = journal.load(&stream(1), None).await.unwrap().tail;
+        assert_eq!(loaded.iter().map(|e| e.sequence).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(journal.head(SHARD).await.unwrap(), Position(4));
+        assert_eq!(journal.read(SHARD, Position(3), 10).await.unwrap().len(), 1);
+        assert_eq!(journal.read(SHARD, Position::ZERO, 2).await.unwrap().len(), 2);
+    }
+}
+
+/// `as_of` a time is defined only if time never runs backwards with the position.
+#[tokio::test]
+async fn the_recorded_time_never_decreases_with_the_position() {
+    for (which, journal, _db) in both().await {
+        let lease = lease(&*journal).await;
+        journal.append(lease, id(100), &[item(1, 1, 1)], at(10)).await.unwrap();
+        let earlier = journal.append(lease, id(101), &[item(1, 2, 1)], at(5)).await.unwrap();
+        assert_eq!(earlier.recorded_at, at(10), "{which}");
+    }
+}
+
+#[tokio::test]
+async fn a_sequence_that_stands_refuses_the_whole_batch() {
+    for (which, journal, _db) in both().await {
+        let lease = lease(&*journal).await;
+        journal.append(lease, id(100), &[item(1, 1, 1)], at(0)).await.unwrap();
+        let refused = journal.append(lease, id(101), &[item(2, 1, 1), item(1, 1, 1)], at(0)).await;
+        assert!(matches!(refused, Err(AppendError::Refused(Refusal::Sequence))), "{which}: {refused:?}");
+        assert_eq!(journal.head(SHARD).await.unwrap(), Position(1), "{which}: no hole is left");
+        assert!(journal.load(&stream(2), None).await.unwrap().tail.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_held_by_one_stream_until_that_stream_frees_it() {
+    for (which, journal, _db) in both().await {
+        let lease = lease(&*journal).await;
+        let name = Claim::new("thing.name", "acme");
+        let takes = |of, first| AppendItem { claims: vec![ClaimChange::Take(name.clone())], ..item(of, first, 1) };
+        let frees = |of, first| AppendItem { claims: vec![ClaimChange::Free(name.clone())], ..item(of, first, 1) };
+        journal.append(lease, id(100), &[takes(1, 1)], at(0)).await.unwrap();
+        assert_eq!(journal.claim_holder(&name).await.unwrap(), Some(stream(1)), "{which}");
+        let refused = journal.append(lease, id(101), &[takes(2, 1)], at(0)).await;
+        assert!(matches!(refused, Err(AppendError::Refused(Refusal::Claim { .. }))), "{which}: {refused:?}");
+        // Nobody frees what another holds.
+        journal.append(lease, id(102), &[frees(3, 1)], at(0)).await.unwrap();
+        assert_eq!(journal.claim_holder(&name).await.unwrap(), Some(stream(1)));
+        journal.append(lease, id(103), &[frees(1, 2)], at(0)).await.unwrap();
+        journal.append(lease, id(104), &[takes(2, 1)], at(0)).await.unwrap();
+        assert_eq!(journal.claim_holder(&name).await.unwrap(), Some(stream(2)));
+    }
+}
+
+/// CC-DAT-001
+#[tokio::test]
+async fn an_outcome_is_stored_with_its_events_once() {
+    for (which, journal, _db) in both().await {
+        let lease = lease(&*journal).await;
+        let answered = AppendItem { outcome: outcome(50), ..item(1, 1, 2) };
+        journal.append(lease, id(100), &[item(2, 1, 1), answered], at(0)).await.unwrap();
+        let stored = journal.outcome(CommandId(id(50))).await.unwrap().unwrap();
+        assert_eq!(stored.position, Some(Position(3)), "{which}: its last event");
+        assert_eq!((stored.body, stored.fingerprint), (json!({ "done": 50 }), vec![3; 32]));
+        let again = AppendItem { outcome: outcome(50), ..item(1, 3, 1) };
+        let refused = journal.append(lease, id(101), &[again], at(0)).await;
+        assert!(matches!(refused, Err(AppendError::Refused(Refusal::DuplicateCommand))), "{which}: {refused:?}");
+        let no_op = AppendItem { outcome: outcome(51), ..item(1, 3, 0) };
+        journal.append(lease, id(102), &[no_op], at(0)).await.unwrap();
+        assert_eq!(journal.outcome(CommandId(id(51))).await.unwrap().unwrap().position, None);
+        assert_eq!(journal.outcome(CommandId(id(52))).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_fenced_owner_writes_nothing_not_even_an_answer() {
+    for (which, journal, _db) in both().await {
+        let old = lease(&*journal).await;
+        journal.append(old, id(100), &[item(1, 1, 1)], at(0)).await.unwrap();
+        assert!(journal.acquire(SHARD, id(2), TTL).await.unwrap().is_none(), "{which}: the lease holds");
+        let new = lease(&*journal).await;
+        assert!(new.epoch > old.epoch);
+        for batch in [vec![item(1, 2, 1)], vec![item(1, 2, 0)], vec![AppendItem { outcome: outcome(60), ..item(1, 2, 0) }]] {
+            let fenced = journal.append(old, id(101), &batch, at(0)).await;
+            assert!(matches!(fenced, Err(AppendError::Fenced { .. })), "{which}: {fenced:?}");
+        }
+        assert!(!journal.renew(old, TTL).await.unwrap());
+        assert!(journal.renew(new, TTL).await.unwrap());
+        assert_eq!(journal.outcome(CommandId(id(60))).await.unwrap(), None);
+        assert_eq!(journal.head(SHARD).await.unwrap(), Position(1));
+        journal.release(new).await.unwrap();
+        assert!(journal.acquire(SHARD, id(2), TTL).await.unwrap().is_some(), "{which}: given back");
+    }
+}
+
+#[tokio::test]
+async fn an_unclear_commit_is_settled_either_way() {
+    for (which, journal, _db) in both().await {
+        let first = lease(&*journal).await;
+        let appended = journal.append(first, id(100), &[item(1, 1, 3)], at(0)).await.unwrap();
+        let kept = journal.resolve(first, id(100), 3).await.unwrap();
+        let Resolution::Kept { lease, committed } = kept else { panic!("{which}: {kept:?}") };
+        assert_eq!(committed, Some(appended), "{which}");
+        assert!(lease.epoch > first.epoch, "{which}: a commit still unread is fenced");
+        assert!(matches!(journal.append(first, id(101), &[item(1, 4, 1)], at(0)).await, Err(AppendError::Fenced { .. })));
+        let Resolution::Kept { committed, .. } = journal.resolve(lease, id(101), 1).await.unwrap() else { panic!() };
+        assert_eq!(committed, None, "{which}: it never happened");
+        assert_eq!(journal.resolve(first, id(101), 1).await.unwrap(), Resolution::Lost, "{which}");
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_shortens_the_tail_and_is_trusted_only_in_its_version() {
+    for (which, journal, _db) in both().await {
+        let lease = lease(&*journal).await;
+        journal.append(lease, id(100), &[item(1, 1, 5)], at(0)).await.unwrap();
+        let event_id = journal.load(&stream(1), None).await.unwrap().tail[2].event_id;
+        let snapshot = |sequence, total: u64| Snapshot { version: 4, sequence, event_id, state: json!({ "total": total }) };
+        journal.save_snapshot(&stream(1), snapshot(3, 30), at(0)).await.unwrap();
+        let loaded = journal.load(&stream(1), Some(4)).await.unwrap();
+        assert_eq!(loaded.snapshot, Some(snapshot(3, 30)), "{which}");
+        assert_eq!(loaded.tail.iter().map(|e| e.sequence).collect::<Vec<_>>(), [4, 5]);
+        assert_eq!(journal.load(&stream(1), Some(5)).await.unwrap().tail.len(), 5, "{which}: another version");
+        journal.save_snapshot(&stream(1), snapshot(2, 20), at(0)).await.unwrap();
+        assert_eq!(journal.load(&stream(1), Some(4)).await.unwrap().snapshot, Some(snapshot(3, 30)), "{which}: newer stays");
+    }
+}
