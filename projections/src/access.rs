@@ -96,6 +96,14 @@ pub struct MemberAccess {
     pub role: Role,
     pub kind: MembershipKind,
     pub status: MembershipStatus,
+    /// False while it is only an invitation, disabled or not.
+    pub accepted: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Person {
+    active: bool,
+    disabled: bool,
 }
 
 #[derive(Debug, Default)]
@@ -103,7 +111,7 @@ struct Known {
     keys: HashMap<KeyId, (ShardId, KeyAccess)>,
     applications: HashMap<ApplicationId, (ShardId, bool)>,
     tenants: HashMap<TenantId, (ShardId, TenantAccess)>,
-    people: HashMap<PersonId, (ShardId, UserStatus)>,
+    people: HashMap<PersonId, (ShardId, Person)>,
     memberships: HashMap<MembershipId, (ShardId, MemberAccess)>,
     by_person: HashMap<(TenantId, PersonId), MembershipId>,
 }
@@ -140,7 +148,11 @@ impl AccessMemory {
     }
 
     pub fn person(&self, person: PersonId) -> Option<UserStatus> {
-        self.read().people.get(&person).map(|(_, status)| *status)
+        self.read().people.get(&person).map(|(_, person)| match (person.disabled, person.active) {
+            (true, _) => UserStatus::Disabled,
+            (false, true) => UserStatus::Active,
+            (false, false) => UserStatus::Invited,
+        })
     }
 
     /// A person's membership in a tenant, also one that is disabled or removed.
@@ -185,14 +197,24 @@ impl Known {
         Ok(())
     }
 
-    fn person(&mut self, shard: ShardId, person: PersonId, event: UserEvent) {
-        let status = match event {
-            UserEvent::Registered { status, .. } => status,
-            UserEvent::Activated {} | UserEvent::Enabled {} => UserStatus::Active,
-            UserEvent::Disabled { .. } => UserStatus::Disabled,
-            UserEvent::ProfileUpdated { .. } | UserEvent::EmailChanged { .. } => return,
-        };
-        self.people.insert(person, (shard, status));
+    fn person(&mut self, shard: ShardId, id: PersonId, event: UserEvent) -> Result<(), FoldError> {
+        if let UserEvent::Registered { status, .. } = event {
+            let person =
+                Person { active: status == UserStatus::Active, disabled: status == UserStatus::Disabled };
+            self.people.insert(id, (shard, person));
+            return Ok(());
+        }
+        let person = &mut self.people.get_mut(&id).ok_or_else(|| unknown("person"))?.1;
+        match event {
+            UserEvent::Activated {} => person.active = true,
+            UserEvent::Disabled { .. } => person.disabled = true,
+            UserEvent::Enabled {} => person.disabled = false,
+            // Registered was folded above; names and addresses change no access.
+            UserEvent::Registered { .. }
+            | UserEvent::ProfileUpdated { .. }
+            | UserEvent::EmailChanged { .. } => {}
+        }
+        Ok(())
     }
 
     fn membership(
@@ -203,15 +225,20 @@ impl Known {
     ) -> Result<(), FoldError> {
         if let MembershipEvent::Invited { tenant, person, role, kind, .. } = event {
             let status = MembershipStatus::Invited;
-            let access = MemberAccess { membership, tenant, person, role, kind, status };
+            let access = MemberAccess { membership, tenant, person, role, kind, status, accepted: false };
             self.memberships.insert(membership, (shard, access));
             self.by_person.insert((tenant, person), membership);
             return Ok(());
         }
         let access = &mut self.memberships.get_mut(&membership).ok_or_else(|| unknown("membership"))?.1;
         match event {
-            MembershipEvent::Accepted {} | MembershipEvent::Enabled {} => {
-                access.status = MembershipStatus::Active
+            MembershipEvent::Accepted {} => {
+                access.accepted = true;
+                access.status = MembershipStatus::Active;
+            }
+            MembershipEvent::Enabled {} => {
+                access.status =
+                    if access.accepted { MembershipStatus::Active } else { MembershipStatus::Invited };
             }
             MembershipEvent::RoleChanged { to, .. } => access.role = to,
             MembershipEvent::KindChanged { to, .. } => access.kind = to,
@@ -263,7 +290,7 @@ impl MemoryProjection for AccessMemory {
             }
             "user" => {
                 let change = event.decode()?;
-                self.write().person(shard, PersonId(id), change);
+                self.write().person(shard, PersonId(id), change)?;
             }
             "membership" => {
                 let change = event.decode()?;

@@ -210,6 +210,10 @@ impl Projection for ApplicationDirectory {
     }
 }
 
+fn connections() -> String {
+    view("tenant_applications", flags::VERSION)
+}
+
 impl ApplicationDirectory {
     /// What may be listed of applications, and how.
     pub const LIST: &'static ListSpec = &ListSpec {
@@ -236,22 +240,29 @@ impl ApplicationDirectory {
     };
 
     fn from(scope: Scope) -> From {
-        From {
-            row: "row_to_json(t)",
-            tables: format!("{} AS t", view("application_directory", VERSION)),
-            id: "t.id",
-            conditions: match scope {
-                Scope::Platform => Vec::new(),
-                // A tenant sees the applications it is connected to.
-                Scope::Tenant(tenant) => vec![(
-                    format!(
-                        "EXISTS (SELECT FROM {} AS c WHERE c.application = t.id AND c.tenant = $?)",
-                        view("tenant_applications", flags::VERSION)
-                    ),
-                    SortValue::Uuid(tenant.0),
-                )],
-            },
+        let all = From::all("row_to_json(t)", format!("{} AS t", view("application_directory", VERSION)));
+        match scope {
+            Scope::Platform => all,
+            // A tenant sees the applications it is connected to.
+            Scope::Tenant(tenant) => all.only(
+                format!(
+                    "EXISTS (SELECT FROM {} AS c WHERE c.application = t.id AND c.tenant = $?)",
+                    connections()
+                ),
+                tenant,
+            ),
         }
+    }
+
+    /// A tenant's applications, found through its connections: a look-up for each, however many others there are.
+    fn list_from(scope: Scope) -> From {
+        let Scope::Tenant(tenant) = scope else { return Self::from(scope) };
+        let applications = view("application_directory", VERSION);
+        let tables = format!(
+            "{} AS c CROSS JOIN LATERAL (SELECT * FROM {applications} AS a WHERE a.id = c.application LIMIT 1) AS t",
+            connections()
+        );
+        From::all("row_to_json(t)", tables).only("c.tenant = $?".to_owned(), tenant)
     }
 
     fn keys_from(application: ApplicationId) -> From {
@@ -268,7 +279,7 @@ impl ApplicationDirectory {
         scope: Scope,
         query: &ListQuery,
     ) -> Result<Page<ApplicationRow>, QueryError> {
-        list::list(client, Self::from(scope), query).await
+        list::list(client, Self::list_from(scope), query).await
     }
 
     /// One application, if the scope may see it.
@@ -300,7 +311,7 @@ impl ApplicationDirectory {
 
     /// The plan of a list, for tests.
     pub async fn explain(client: &Client, scope: Scope, query: &ListQuery) -> Result<String, QueryError> {
-        list::explain(client, Self::from(scope), query).await
+        list::explain(client, Self::list_from(scope), query).await
     }
 
     /// The plan of a list of keys, for tests.

@@ -119,7 +119,13 @@ impl Stored {
             MembershipEvent::RoleChanged { to, .. } => self.role = to,
             MembershipEvent::KindChanged { to, .. } => self.kind = to,
             MembershipEvent::Disabled {} => self.status = MembershipStatus::Disabled,
-            MembershipEvent::Enabled {} => self.status = MembershipStatus::Active,
+            // Enabled again, it is what it was before: an invitation has an expiry until it is accepted.
+            MembershipEvent::Enabled {} => {
+                self.status = match self.invitation_expires_at {
+                    Some(_) => MembershipStatus::Invited,
+                    None => MembershipStatus::Active,
+                };
+            }
             MembershipEvent::Removed {} => {
                 self.status = MembershipStatus::Removed;
                 self.invitation_expires_at = None;

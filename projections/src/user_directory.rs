@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::entity::{self, Entity, Stamp, missing};
-use crate::list::{self, Field, From, ListQuery, ListSpec, Page, QueryError, Scope, SortValue, words};
+use crate::list::{self, Field, From, ListQuery, ListSpec, Page, QueryError, Scope, words};
 use crate::membership_directory;
 
 pub(crate) const VERSION: i32 = 1;
@@ -28,6 +28,8 @@ pub struct UserRow {
     pub first_name: Option<String>,
     pub last_name: Option<String>,
     pub status: UserStatus,
+    /// The person has proved to hold an e-mail address of theirs.
+    pub verified: bool,
     pub created_at: DateTime<Utc>,
     pub created_by: String,
     pub updated_at: DateTime<Utc>,
@@ -60,6 +62,7 @@ impl Entity for UserRow {
                     first_name: first_name.as_ref().and_then(shown),
                     last_name: last_name.as_ref().and_then(shown),
                     status,
+                    verified: status == UserStatus::Active,
                     created_at: stamp.at,
                     created_by: stamp.by.clone(),
                     updated_at: stamp.at,
@@ -96,7 +99,16 @@ impl UserRow {
             UserEvent::EmailChanged { email } => {
                 self.email = email.reveal().map(|email| email.as_str().to_owned());
             }
-            UserEvent::Activated {} | UserEvent::Enabled {} => self.status = UserStatus::Active,
+            UserEvent::Activated {} => {
+                self.verified = true;
+                if self.status != UserStatus::Disabled {
+                    self.status = UserStatus::Active;
+                }
+            }
+            // Enabled again, a person is what they were before.
+            UserEvent::Enabled {} => {
+                self.status = if self.verified { UserStatus::Active } else { UserStatus::Invited };
+            }
             UserEvent::Disabled { .. } => self.status = UserStatus::Disabled,
         }
     }
@@ -130,6 +142,14 @@ impl Projection for UserDirectory {
     }
 }
 
+/// A tenant sees the people who belong to it, and no others.
+const BELONGS: &str =
+    "EXISTS (SELECT FROM $members AS m WHERE m.person = t.id AND m.tenant = $? AND m.status <> 'removed')";
+
+fn members() -> String {
+    view("membership_directory", membership_directory::VERSION)
+}
+
 impl UserDirectory {
     /// What may be listed, and how.
     pub const LIST: &'static ListSpec = &ListSpec {
@@ -145,26 +165,27 @@ impl UserDirectory {
     };
 
     fn from(scope: Scope) -> From {
-        From {
-            row: "row_to_json(t)",
-            tables: format!("{} AS t", view("user_directory", VERSION)),
-            id: "t.id",
-            conditions: match scope {
-                Scope::Platform => Vec::new(),
-                // A tenant sees the people who belong to it, and no others.
-                Scope::Tenant(tenant) => vec![(
-                    format!(
-                        "EXISTS (SELECT FROM {} AS m WHERE m.person = t.id AND m.tenant = $? AND m.status <> 'removed')",
-                        view("membership_directory", membership_directory::VERSION)
-                    ),
-                    SortValue::Uuid(tenant.0),
-                )],
-            },
+        let people = view("user_directory", VERSION);
+        match scope {
+            Scope::Platform => From::all("row_to_json(t)", format!("{people} AS t")),
+            Scope::Tenant(tenant) => From::all("row_to_json(t)", format!("{people} AS t"))
+                .only(BELONGS.replace("$members", &members()), tenant),
         }
     }
 
+    /// A tenant's people, found through its memberships: a look-up for each, however many other people there are.
+    fn list_from(scope: Scope) -> From {
+        let Scope::Tenant(tenant) = scope else { return Self::from(scope) };
+        let people = view("user_directory", VERSION);
+        let tables = format!(
+            "{} AS m CROSS JOIN LATERAL (SELECT * FROM {people} AS p WHERE p.id = m.person LIMIT 1) AS t",
+            members()
+        );
+        From::all("row_to_json(t)", tables).only("m.tenant = $? AND m.status <> 'removed'".to_owned(), tenant)
+    }
+
     pub async fn list(client: &Client, scope: Scope, query: &ListQuery) -> Result<Page<UserRow>, QueryError> {
-        list::list(client, Self::from(scope), query).await
+        list::list(client, Self::list_from(scope), query).await
     }
 
     /// One person, if the scope may see it.
@@ -174,6 +195,6 @@ impl UserDirectory {
 
     /// The plan of a list, for tests.
     pub async fn explain(client: &Client, scope: Scope, query: &ListQuery) -> Result<String, QueryError> {
-        list::explain(client, Self::from(scope), query).await
+        list::explain(client, Self::list_from(scope), query).await
     }
 }

@@ -5,6 +5,7 @@ CREATE TABLE {user_directory} (
     first_name text,
     last_name  text,
     status     text        NOT NULL,
+    verified   boolean     NOT NULL,
     created_at timestamptz NOT NULL,
     created_by text        NOT NULL,
     updated_at timestamptz NOT NULL,

@@ -1,5 +1,6 @@
 //! From a checked query to SQL: texts of ours, and bound parameters.
 
+use kernel::TenantId;
 use serde::de::DeserializeOwned;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
@@ -17,6 +18,19 @@ pub(crate) struct From {
     pub id: &'static str,
     /// Conditions that always hold (whose rows may be seen), with their values.
     pub conditions: Vec<(String, SortValue)>,
+}
+
+impl From {
+    /// Every row of some tables, with the id `t.id`.
+    pub fn all(row: &'static str, tables: String) -> Self {
+        Self { row, tables, id: "t.id", conditions: Vec::new() }
+    }
+
+    /// Those for which a condition on a tenant holds; `$?` stands for its id.
+    pub fn only(mut self, condition: String, tenant: TenantId) -> Self {
+        self.conditions.push((condition, SortValue::Uuid(tenant.0)));
+        self
+    }
 }
 
 /// Bound parameters, numbered from 1.

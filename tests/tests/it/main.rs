@@ -1,10 +1,17 @@
 //! The one integration binary: everything that needs a database, a server or a process of its own.
 
 mod db;
+mod engine_postgres;
+mod journal_contract;
+mod journal_postgres;
 mod feeds;
 mod process_manager;
+mod projection_audit;
 mod projection_dead_letter;
 mod projection_follow;
+mod projection_lists;
 mod projection_memory;
+mod projection_read_models;
 mod projection_rebuild;
 mod projection_tally;
+mod projection_world;
