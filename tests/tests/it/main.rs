@@ -2,9 +2,9 @@
 
 mod db;
 mod engine_postgres;
+mod feeds;
 mod journal_contract;
 mod journal_postgres;
-mod feeds;
 mod process_manager;
 mod projection_audit;
 mod projection_dead_letter;
@@ -15,3 +15,4 @@ mod projection_read_models;
 mod projection_rebuild;
 mod projection_tally;
 mod projection_world;
+mod provisioning;
