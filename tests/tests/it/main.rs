@@ -1,10 +1,13 @@
 //! The one integration binary: everything that needs a database, a server or a process of its own.
 
 mod db;
+mod docs;
 mod engine_postgres;
 mod feeds;
 mod journal_contract;
 mod journal_postgres;
+mod layout;
+mod ledger;
 mod process_manager;
 mod projection_audit;
 mod projection_dead_letter;
@@ -16,3 +19,4 @@ mod projection_rebuild;
 mod projection_tally;
 mod projection_world;
 mod provisioning;
+mod traceability;
