@@ -72,12 +72,12 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     surroundings: Arc<Surroundings>,
     directories: RwLock<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
-    sweeping: tokio::task::AbortHandle,
+    chores: [tokio::task::AbortHandle; 2],
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.sweeping.abort();
+        self.chores.iter().for_each(tokio::task::AbortHandle::abort);
     }
 }
 
@@ -96,7 +96,10 @@ impl Engine {
         let writer =
             WriterHandle::start(config.writer, journal.clone(), live, clock.clone(), ids.clone(), queue_max);
         let sweeper = Arc::new(Sweeper::new(config.actor_idle_max, config.actors_live_max));
-        let sweeping = tokio::spawn(sweeper.clone().run()).abort_handle();
+        let chores = [
+            tokio::spawn(sweeper.clone().run()).abort_handle(),
+            tokio::spawn(crate::housekeeping::run(journal.clone(), clock.clone())).abort_handle(),
+        ];
         let gate = IntakeGate::new(Limits {
             node_max: config.node_in_flight_max,
             tenant_max: config.tenant_in_flight_max,
@@ -113,7 +116,7 @@ impl Engine {
             supervision,
             snapshot_events_min: config.snapshot_events_min,
         });
-        Ok(Self(Arc::new(Inner { surroundings, directories: RwLock::default(), sweeping })))
+        Ok(Self(Arc::new(Inner { surroundings, directories: RwLock::default(), chores })))
     }
 
     /// Carries out a command on one aggregate; returns when its outcome is durable.

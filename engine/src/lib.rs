@@ -11,6 +11,7 @@ pub mod command;
 pub mod dispatch;
 pub mod feed;
 pub mod follow;
+pub mod housekeeping;
 pub mod journal;
 pub mod ledger;
 pub mod process;

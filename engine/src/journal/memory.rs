@@ -246,6 +246,18 @@ impl Journal for MemoryJournal {
         Ok(self.lock().values().find_map(|shard| shard.outcomes.get(&command).cloned()))
     }
 
+    async fn expire_outcomes(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, ReadError> {
+        let mut shards = self.lock();
+        let mut left = limit;
+        let mut expire = |outcome: &StoredOutcome| {
+            let expired = outcome.recorded_at < before && left > 0;
+            left -= u32::from(expired);
+            !expired
+        };
+        shards.values_mut().for_each(|shard| shard.outcomes.retain(|_, outcome| expire(outcome)));
+        Ok(u64::from(limit - left))
+    }
+
     async fn claim_holder(&self, claim: &kernel::Claim) -> Result<Option<StreamId>, ReadError> {
         let key = (claim.kind.to_owned(), claim.value.clone());
         Ok(self.lock().values().find_map(|shard| shard.claims.get(&key).cloned()))

@@ -185,6 +185,9 @@ pub trait Journal: Send + Sync + 'static {
     /// The stored answer to a command, if there is one.
     async fn outcome(&self, command: CommandId) -> Result<Option<StoredOutcome>, ReadError>;
 
+    /// Forgets answers recorded before a time, at most `limit`; returns how many.
+    async fn expire_outcomes(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, ReadError>;
+
     /// The stream that holds a name.
     async fn claim_holder(&self, claim: &kernel::Claim) -> Result<Option<StreamId>, ReadError>;
 

@@ -253,6 +253,11 @@ impl Journal for PgJournal {
         }))
     }
 
+    async fn expire_outcomes(&self, before: DateTime<Utc>, limit: u32) -> Result<u64, ReadError> {
+        let statement = include_str!("sql/expire_outcomes.sql");
+        self.client().await?.execute(statement, &[&before, &i64::from(limit)]).await.map_err(unavailable)
+    }
+
     async fn claim_holder(&self, claim: &kernel::Claim) -> Result<Option<StreamId>, ReadError> {
         let client = self.client().await?;
         let statement =

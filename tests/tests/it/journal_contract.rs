@@ -6,12 +6,12 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use engine::codec::{Codec, Plain};
 use engine::journal::{
-    AppendError, AppendItem, Journal, Lease, MemoryJournal, NewEvent, NewOutcome, PgJournal, Refusal, Resolution,
-    Snapshot,
+    AppendError, AppendItem, Journal, Lease, MemoryJournal, NewEvent, NewOutcome, PgJournal, Refusal,
+    Resolution, Snapshot,
 };
 use kernel::{
-    Actor, ActorKind, Claim, ClaimChange, CommandId, CorrelationId, EventId, Metadata, Origin, Position, ShardId,
-    StreamId, TenantId,
+    Actor, ActorKind, Claim, ClaimChange, CommandId, CorrelationId, EventId, Metadata, Origin, Position,
+    ShardId, StreamId, TenantId,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -66,7 +66,11 @@ pub fn item(of: u128, first: u64, count: u64) -> AppendItem {
 }
 
 fn outcome(command: u128) -> Option<NewOutcome> {
-    Some(NewOutcome { command_id: CommandId(id(command)), fingerprint: [3; 32], body: json!({ "done": command as u64 }) })
+    Some(NewOutcome {
+        command_id: CommandId(id(command)),
+        fingerprint: [3; 32],
+        body: json!({ "done": command as u64 }),
+    })
 }
 
 async fn both() -> Vec<(&'static str, Arc<dyn Journal>, Option<TestDb>)> {
@@ -129,8 +133,10 @@ async fn a_name_is_held_by_one_stream_until_that_stream_frees_it() {
     for (which, journal, _db) in both().await {
         let lease = lease(&*journal).await;
         let name = Claim::new("thing.name", "acme");
-        let takes = |of, first| AppendItem { claims: vec![ClaimChange::Take(name.clone())], ..item(of, first, 1) };
-        let frees = |of, first| AppendItem { claims: vec![ClaimChange::Free(name.clone())], ..item(of, first, 1) };
+        let takes =
+            |of, first| AppendItem { claims: vec![ClaimChange::Take(name.clone())], ..item(of, first, 1) };
+        let frees =
+            |of, first| AppendItem { claims: vec![ClaimChange::Free(name.clone())], ..item(of, first, 1) };
         journal.append(lease, id(100), &[takes(1, 1)], at(0)).await.unwrap();
         assert_eq!(journal.claim_holder(&name).await.unwrap(), Some(stream(1)), "{which}");
         let refused = journal.append(lease, id(101), &[takes(2, 1)], at(0)).await;
@@ -156,11 +162,34 @@ async fn an_outcome_is_stored_with_its_events_once() {
         assert_eq!((stored.body, stored.fingerprint), (json!({ "done": 50 }), vec![3; 32]));
         let again = AppendItem { outcome: outcome(50), ..item(1, 3, 1) };
         let refused = journal.append(lease, id(101), &[again], at(0)).await;
-        assert!(matches!(refused, Err(AppendError::Refused(Refusal::DuplicateCommand))), "{which}: {refused:?}");
+        assert!(
+            matches!(refused, Err(AppendError::Refused(Refusal::DuplicateCommand))),
+            "{which}: {refused:?}"
+        );
         let no_op = AppendItem { outcome: outcome(51), ..item(1, 3, 0) };
         journal.append(lease, id(102), &[no_op], at(0)).await.unwrap();
         assert_eq!(journal.outcome(CommandId(id(51))).await.unwrap().unwrap().position, None);
         assert_eq!(journal.outcome(CommandId(id(52))).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn answers_are_forgotten_after_their_time_and_no_sooner() {
+    for (which, journal, _db) in both().await {
+        let lease = lease(&*journal).await;
+        for (n, second) in [(1, 0), (2, 10), (3, 20)] {
+            let answered = AppendItem { outcome: outcome(n), ..item(n, 1, 1) };
+            journal.append(lease, id(100 + n), &[answered], at(second)).await.unwrap();
+        }
+        assert_eq!(
+            journal.expire_outcomes(at(20), 1).await.unwrap(),
+            1,
+            "{which}: a bounded number at a time"
+        );
+        assert_eq!(journal.expire_outcomes(at(20), 100).await.unwrap(), 1, "{which}");
+        assert_eq!(journal.outcome(CommandId(id(1))).await.unwrap(), None);
+        assert!(journal.outcome(CommandId(id(3))).await.unwrap().is_some(), "{which}");
+        assert_eq!(journal.head(SHARD).await.unwrap(), Position(3), "{which}: events stay for ever");
     }
 }
 
@@ -172,7 +201,11 @@ async fn a_fenced_owner_writes_nothing_not_even_an_answer() {
         assert!(journal.acquire(SHARD, id(2), TTL).await.unwrap().is_none(), "{which}: the lease holds");
         let new = lease(&*journal).await;
         assert!(new.epoch > old.epoch);
-        for batch in [vec![item(1, 2, 1)], vec![item(1, 2, 0)], vec![AppendItem { outcome: outcome(60), ..item(1, 2, 0) }]] {
+        for batch in [
+            vec![item(1, 2, 1)],
+            vec![item(1, 2, 0)],
+            vec![AppendItem { outcome: outcome(60), ..item(1, 2, 0) }],
+        ] {
             let fenced = journal.append(old, id(101), &batch, at(0)).await;
             assert!(matches!(fenced, Err(AppendError::Fenced { .. })), "{which}: {fenced:?}");
         }
@@ -194,8 +227,13 @@ async fn an_unclear_commit_is_settled_either_way() {
         let Resolution::Kept { lease, committed } = kept else { panic!("{which}: {kept:?}") };
         assert_eq!(committed, Some(appended), "{which}");
         assert!(lease.epoch > first.epoch, "{which}: a commit still unread is fenced");
-        assert!(matches!(journal.append(first, id(101), &[item(1, 4, 1)], at(0)).await, Err(AppendError::Fenced { .. })));
-        let Resolution::Kept { committed, .. } = journal.resolve(lease, id(101), 1).await.unwrap() else { panic!() };
+        assert!(matches!(
+            journal.append(first, id(101), &[item(1, 4, 1)], at(0)).await,
+            Err(AppendError::Fenced { .. })
+        ));
+        let Resolution::Kept { committed, .. } = journal.resolve(lease, id(101), 1).await.unwrap() else {
+            panic!()
+        };
         assert_eq!(committed, None, "{which}: it never happened");
         assert_eq!(journal.resolve(first, id(101), 1).await.unwrap(), Resolution::Lost, "{which}");
     }
@@ -207,13 +245,26 @@ async fn a_snapshot_shortens_the_tail_and_is_trusted_only_in_its_version() {
         let lease = lease(&*journal).await;
         journal.append(lease, id(100), &[item(1, 1, 5)], at(0)).await.unwrap();
         let event_id = journal.load(&stream(1), None).await.unwrap().tail[2].event_id;
-        let snapshot = |sequence, total: u64| Snapshot { version: 4, sequence, event_id, state: json!({ "total": total }) };
+        let snapshot = |sequence, total: u64| Snapshot {
+            version: 4,
+            sequence,
+            event_id,
+            state: json!({ "total": total }),
+        };
         journal.save_snapshot(&stream(1), snapshot(3, 30), at(0)).await.unwrap();
         let loaded = journal.load(&stream(1), Some(4)).await.unwrap();
         assert_eq!(loaded.snapshot, Some(snapshot(3, 30)), "{which}");
         assert_eq!(loaded.tail.iter().map(|e| e.sequence).collect::<Vec<_>>(), [4, 5]);
-        assert_eq!(journal.load(&stream(1), Some(5)).await.unwrap().tail.len(), 5, "{which}: another version");
+        assert_eq!(
+            journal.load(&stream(1), Some(5)).await.unwrap().tail.len(),
+            5,
+            "{which}: another version"
+        );
         journal.save_snapshot(&stream(1), snapshot(2, 20), at(0)).await.unwrap();
-        assert_eq!(journal.load(&stream(1), Some(4)).await.unwrap().snapshot, Some(snapshot(3, 30)), "{which}: newer stays");
+        assert_eq!(
+            journal.load(&stream(1), Some(4)).await.unwrap().snapshot,
+            Some(snapshot(3, 30)),
+            "{which}: newer stays"
+        );
     }
 }
