@@ -1,6 +1,7 @@
 //! A tenant: an isolated customer. It holds its set of owners and decides every loss of ownership, so that two
 //! owners cannot demote each other at once: removing, demoting or disabling an owner begins with `RemoveOwner` here,
-//! and the membership follows. Promoting begins with the membership, and `AddOwner` follows.
+//! and the membership follows. Promoting begins with `AddOwner` here too, so that nobody calls themselves an owner whom
+//! the tenant does not count.
 //!
 //! Domain and slug are claims: unique in the deployment.
 

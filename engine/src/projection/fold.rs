@@ -224,6 +224,7 @@ impl Target<'_> {
         sorting: &mut Sorting,
     ) -> Result<Option<Letter>, FoldFailure> {
         let stored = by_position(events);
+        #[expect(clippy::single_range_in_vec_init, reason = "one range of indices is what is meant")]
         let mut ahead = vec![0..stored.len()];
         while let Some(range) = ahead.pop() {
             let (Some(first), Some(last)) = (stored[range.clone()].first(), stored[range.clone()].last())
