@@ -8,6 +8,7 @@ pub mod audit;
 pub mod clock;
 pub mod codec;
 pub mod command;
+pub mod database;
 pub mod dispatch;
 pub mod feed;
 pub mod follow;

@@ -12,7 +12,8 @@ use deadpool_postgres::Pool;
 use kernel::{CommandId, Envelope, EventId, Position, ShardId, StreamId};
 use tokio::sync::{Mutex, broadcast};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, Error, NoTls, Statement};
+use tokio_postgres::{Client, Config, Error, Statement};
+use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
 use super::statement::{Columns, read_event, refusal_of, signed, stream_of, unsigned};
@@ -21,6 +22,7 @@ use super::{
     StoredOutcome,
 };
 use crate::codec::{Codec, CodecError};
+use crate::database::{DatabaseError, prepared, tls};
 use crate::feed::{Feed, FeedError, FeedName, Live};
 
 /// SQLSTATE of `journal_advance`: the epoch is not the shard's.
@@ -32,6 +34,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A journal in PostgreSQL; give each shard's writer one of its own.
 pub struct PgJournal {
     config: Config,
+    tls: MakeRustlsConnect,
     pool: Pool,
     codec: Codec,
     appender: Mutex<Option<Appender>>,
@@ -46,14 +49,17 @@ struct Appender {
 
 impl PgJournal {
     /// `config` opens the append connection; `pool` serves all reads.
-    pub fn new(config: Config, pool: Pool, codec: Codec) -> Self {
-        Self { config, pool, codec, appender: Mutex::new(None) }
+    ///
+    /// # Errors
+    /// If TLS can't be set up.
+    pub fn new(config: Config, pool: Pool, codec: Codec) -> Result<Self, DatabaseError> {
+        Ok(Self { config: prepared(&config), tls: tls()?, pool, codec, appender: Mutex::new(None) })
     }
 
     async fn connect(&self) -> Result<Appender, Error> {
         let mut config = self.config.clone();
         config.connect_timeout(CONNECT_TIMEOUT).application_name("tenantry journal");
-        let (client, connection) = config.connect(NoTls).await?;
+        let (client, connection) = config.connect(self.tls.clone()).await?;
         // The connection ends when its client is dropped; an error shows in the client's next call.
         tokio::spawn(async move {
             if let Err(error) = connection.await {

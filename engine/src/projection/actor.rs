@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
-use kernel::{Envelope, Position};
+use kernel::{Envelope, Position, StreamId};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -37,10 +37,20 @@ pub(super) struct ProjectionWork {
     failures: u32,
 }
 
+/// What comes next.
+enum Batch {
+    Events(Vec<Envelope>),
+    Undecodable { position: Position, stream: StreamId, reason: String },
+}
+
 /// Why a step did not go well.
+#[derive(Debug, thiserror::Error)]
 enum Trouble {
+    #[error("{0}")]
     Feed(FeedError),
+    #[error("{0}")]
     Fold(FoldFailure),
+    #[error("no generation of this version serves")]
     NothingServes,
 }
 
@@ -95,19 +105,50 @@ impl ProjectionWork {
         if self.loaded_at.is_none_or(|then| then.elapsed() > self.settings.poll * 4) {
             self.load().await?;
         }
-        let after = self.fed.iter().map(|fed| fed.position).min().unwrap_or_default();
-        match self.subscription.next(after).await {
-            Ok(events) => self.fold(&events).await?,
-            Err(FeedError::Undecodable { position, stream, reason, .. }) if position == after.next() => {
-                for fed in self.fed.clone().iter().filter(|fed| fed.position == after) {
-                    let letter = Letter { position, stream: stream.clone(), reason: reason.clone() };
-                    let folded = self.target(fed).skip_undecodable(&self.pool, after, letter).await?;
-                    self.folded(fed.generation, folded);
-                }
+        let Some(serving) = self.fed.first().copied() else { return Err(Trouble::NothingServes) };
+        let next = self.subscription.next(serving.position).await;
+        let batch = self.batch(serving.position, next)?;
+        let folded = self.fold(&serving, &batch).await?;
+        self.folded(serving.generation, folded);
+        // Readers are told before the former generation is fed.
+        self.publish();
+        for former in self.fed[1..].to_vec() {
+            // Only a way back depends on it, so its trouble holds up nobody.
+            if let Err(trouble) = self.feed_former(&former, serving.position, &batch).await {
+                metrics::counter!(telemetry::ERRORS, "projection" => self.projection.name()).increment(1);
+                tracing::error!(
+                    projection.name = self.projection.name(),
+                    projection.generation = former.generation,
+                    error = trouble.to_string(),
+                    "the former generation can't be fed; until it can there is no rolling back"
+                );
             }
-            Err(error) => return Err(error.into()),
         }
         self.publish();
+        Ok(())
+    }
+
+    /// What was read after a position: events, or the one that can't be decoded.
+    fn batch(&self, after: Position, read: Result<Vec<Envelope>, FeedError>) -> Result<Batch, Trouble> {
+        match read {
+            Ok(events) => Ok(Batch::Events(events)),
+            Err(FeedError::Undecodable { position, stream, reason, .. }) if position == after.next() => {
+                Ok(Batch::Undecodable { position, stream, reason })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives a former generation the same batch, or what it lacks if it fell behind.
+    async fn feed_former(&mut self, former: &Fed, served: Position, batch: &Batch) -> Result<(), Trouble> {
+        let folded = if former.position >= served {
+            self.fold(former, batch).await?
+        } else {
+            let read = self.subscription.feed().read(former.position, self.settings.batch_events_max).await;
+            let batch = self.batch(former.position, read)?;
+            self.fold(former, &batch).await?
+        };
+        self.folded(former.generation, folded);
         Ok(())
     }
 
@@ -156,23 +197,28 @@ impl ProjectionWork {
         Ok(())
     }
 
-    async fn fold(&mut self, events: &[Envelope]) -> Result<(), Trouble> {
-        for fed in self.fed.clone() {
-            let news = &events[events.partition_point(|event| event.position <= fed.position)..];
-            if news.is_empty() {
-                continue;
+    /// Folds what of a batch lies after a generation's checkpoint.
+    async fn fold(&self, fed: &Fed, batch: &Batch) -> Result<Folded, Trouble> {
+        let target = self.target(fed);
+        match batch {
+            Batch::Events(events) => {
+                let news = &events[events.partition_point(|event| event.position <= fed.position)..];
+                if news.is_empty() {
+                    return Ok(Folded::Advanced { position: fed.position, dead_letters: fed.dead_letters });
+                }
+                let started_at = Instant::now();
+                let folded = target.fold(&self.pool, fed.position, news).await?;
+                metrics::histogram!(telemetry::BATCH_DURATION_SECONDS, "projection" => self.projection.name())
+                    .record(started_at.elapsed());
+                metrics::counter!(telemetry::EVENTS, "projection" => self.projection.name())
+                    .increment(news.len() as u64);
+                Ok(folded)
             }
-            let started_at = Instant::now();
-            let folded = self.target(&fed).fold(&self.pool, fed.position, news).await?;
-            self.folded(fed.generation, folded);
-            metrics::histogram!(telemetry::BATCH_DURATION_SECONDS, "projection" => self.projection.name())
-                .record(started_at.elapsed());
-            metrics::counter!(telemetry::EVENTS, "projection" => self.projection.name())
-                .increment(news.len() as u64);
-            // Readers are told before the former generation is fed.
-            self.publish();
+            Batch::Undecodable { position, stream, reason } => {
+                let letter = Letter { position: *position, stream: stream.clone(), reason: reason.clone() };
+                Ok(target.skip_undecodable(&self.pool, fed.position, letter).await?)
+            }
         }
-        Ok(())
     }
 
     fn folded(&mut self, generation: i32, folded: Folded) {
@@ -206,27 +252,16 @@ impl ProjectionWork {
 
     fn tell(&self, trouble: &Trouble) {
         let name = self.projection.name();
-        let (state, text, advice) = match trouble {
-            Trouble::Fold(stuck @ FoldFailure::Stuck { .. }) => (
+        let text = trouble.to_string();
+        let (state, advice) = match trouble {
+            Trouble::Fold(FoldFailure::Stuck { .. }) => (
                 FollowerState::Stuck,
-                stuck.to_string(),
                 "this projection never skips an event: deploy a binary that can fold it",
             ),
-            Trouble::Fold(error) => (
-                FollowerState::Retrying,
-                error.to_string(),
-                "it tries again by itself; look after the database if this lasts",
-            ),
-            Trouble::Feed(error) => (
-                FollowerState::Retrying,
-                error.to_string(),
-                "it tries again by itself; look after the database if this lasts",
-            ),
-            Trouble::NothingServes => (
-                FollowerState::Stuck,
-                format!("no generation of {name} version {} serves", self.projection.version()),
-                "run the migrations with this binary",
-            ),
+            Trouble::Fold(_) | Trouble::Feed(_) => {
+                (FollowerState::Retrying, "it tries again by itself; look after the database if this lasts")
+            }
+            Trouble::NothingServes => (FollowerState::Stuck, "run the migrations with this binary"),
         };
         tracing::warn!(projection.name = name, error = text, "a projection can't go on");
         self.status.trouble(state, text, advice);

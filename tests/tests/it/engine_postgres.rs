@@ -27,7 +27,7 @@ pub fn codec() -> Codec {
 
 /// A node's engine on a database, as its server role.
 pub async fn engine_on(info: &ConnectInfo, node: u128) -> Engine {
-    let journal = PgJournal::new(info.key_values().parse().unwrap(), pool(info), codec());
+    let journal = PgJournal::new(info.key_values().parse().unwrap(), pool(info), codec()).unwrap();
     let mut writer = WriterConfig::new(ShardId(0), Uuid::from_u128(node));
     writer.lease_ttl = Duration::from_millis(1_500);
     writer.unclear_patience = Duration::from_secs(30);

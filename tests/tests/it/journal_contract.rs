@@ -76,7 +76,7 @@ fn outcome(command: u128) -> Option<NewOutcome> {
 async fn both() -> Vec<(&'static str, Arc<dyn Journal>, Option<TestDb>)> {
     let db = TestDb::new().await;
     let config = db.server_info.key_values().parse().unwrap();
-    let postgres = PgJournal::new(config, db.server.clone(), codec());
+    let postgres = PgJournal::new(config, db.server.clone(), codec()).unwrap();
     vec![("memory", Arc::new(MemoryJournal::default()), None), ("postgres", Arc::new(postgres), Some(db))]
 }
 

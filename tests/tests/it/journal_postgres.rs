@@ -11,13 +11,14 @@ use crate::db::{TestDb, connect};
 use crate::journal_contract::{at, codec, id, item};
 
 async fn journal(db: &TestDb) -> PgJournal {
-    PgJournal::new(db.server_info.key_values().parse().unwrap(), db.server.clone(), codec())
+    PgJournal::new(db.server_info.key_values().parse().unwrap(), db.server.clone(), codec()).unwrap()
 }
 
 async fn with_an_event() -> TestDb {
     let db = TestDb::new().await;
     let journal = journal(&db).await;
-    let lease = journal.acquire(ShardId(0), id(1), std::time::Duration::from_secs(60)).await.unwrap().unwrap();
+    let lease =
+        journal.acquire(ShardId(0), id(1), std::time::Duration::from_secs(60)).await.unwrap().unwrap();
     journal.append(lease, id(100), &[item(1, 1, 2)], at(0)).await.unwrap();
     db
 }
@@ -41,9 +42,17 @@ async fn nobody_rewrites_history() {
             format!("TRUNCATE {table}"),
         ] {
             let denied = server.batch_execute(&rewrite).await.unwrap_err();
-            assert_eq!(denied.code().map(|c| c.code()), Some("42501"), "the server has no such right: {rewrite}");
+            assert_eq!(
+                denied.code().map(|c| c.code()),
+                Some("42501"),
+                "the server has no such right: {rewrite}"
+            );
             let refused = owner.batch_execute(&rewrite).await.unwrap_err();
-            assert_eq!(refused.code().map(|c| c.code()), Some("TN100"), "the trigger refuses the owner: {rewrite}");
+            assert_eq!(
+                refused.code().map(|c| c.code()),
+                Some("TN100"),
+                "the trigger refuses the owner: {rewrite}"
+            );
         }
     }
 }
@@ -62,7 +71,8 @@ async fn the_servers_role_owns_nothing() {
         .await
         .unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, bool>(1)), (0, false));
-    for beyond in ["CREATE TABLE mine (n int)", "DROP TABLE events", "ALTER TABLE events DISABLE TRIGGER ALL"] {
+    for beyond in ["CREATE TABLE mine (n int)", "DROP TABLE events", "ALTER TABLE events DISABLE TRIGGER ALL"]
+    {
         assert!(server.batch_execute(beyond).await.is_err(), "{beyond}");
     }
 }
@@ -81,7 +91,8 @@ async fn stock_postgres_es_reads_what_we_wrote() {
     let events = stock.get_events::<Folded<Tenant>>(&id(1).to_string()).await.unwrap();
     assert_eq!(events.iter().map(|e| e.sequence).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(events[1].payload, serde_json::json!({ "Happened": 2 }));
-    let metadata: std::collections::HashMap<String, String> = serde_json::from_value(events[0].metadata.clone()).unwrap();
+    let metadata: std::collections::HashMap<String, String> =
+        serde_json::from_value(events[0].metadata.clone()).unwrap();
     assert_eq!(metadata["action"], "things:happen", "a flat map of strings, as cqrs-es wants it");
 }
 
