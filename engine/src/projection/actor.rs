@@ -112,7 +112,8 @@ impl ProjectionWork {
         self.folded(serving.generation, folded);
         // Readers are told before the former generation is fed.
         self.publish();
-        for former in self.fed[1..].to_vec() {
+        let formers: Vec<Fed> = self.fed.iter().skip(1).copied().collect();
+        for former in formers {
             // Only a way back depends on it, so its trouble holds up nobody.
             if let Err(trouble) = self.feed_former(&former, serving.position, &batch).await {
                 metrics::counter!(telemetry::ERRORS, "projection" => self.projection.name()).increment(1);
@@ -213,6 +214,9 @@ impl ProjectionWork {
                 metrics::counter!(telemetry::EVENTS, "projection" => self.projection.name())
                     .increment(news.len() as u64);
                 Ok(folded)
+            }
+            Batch::Undecodable { position, .. } if *position <= fed.position => {
+                Ok(Folded::Advanced { position: fed.position, dead_letters: fed.dead_letters })
             }
             Batch::Undecodable { position, stream, reason } => {
                 let letter = Letter { position: *position, stream: stream.clone(), reason: reason.clone() };

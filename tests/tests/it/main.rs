@@ -19,4 +19,5 @@ mod projection_rebuild;
 mod projection_tally;
 mod projection_world;
 mod provisioning;
+mod replay_cli;
 mod traceability;

@@ -11,7 +11,7 @@ use engine::projection::{
 use kernel::Position;
 
 use crate::db::TestDb;
-use crate::feeds::{PATIENCE, TestFeed, fast};
+use crate::feeds::{PATIENCE, TestFeed, eventually, fast};
 use crate::projection_tally::{Tally, add, bad, rows, rows_of};
 
 const JOURNAL: &[FeedName] = &[FeedName::Journal];
@@ -273,6 +273,31 @@ async fn two_feeds_are_compared_at_the_same_two_positions() {
     audit.append([add(10, 1)]);
     projector.wait_for_feed("tally", FeedName::Audit, audit.token(), PATIENCE).await.unwrap();
     assert_eq!(rows(&house.db.server).await.iter().map(|row| row.1).sum::<i64>(), 201);
+}
+
+#[tokio::test]
+async fn a_former_generation_that_cannot_be_fed_holds_up_nobody_and_catches_up_later() {
+    let house = House::new(JOURNAL).await;
+    house.journal.append((0..100).map(|n| add(n % 3, 1)));
+    let projector = house.serve().await;
+    projector.wait_for("tally", house.journal.token(), PATIENCE).await.unwrap();
+    house.rebuild(small()).await.unwrap();
+    let owner = house.db.owner.get().await.unwrap();
+    owner.batch_execute("REVOKE INSERT ON read_model.tally_v1_1 FROM tenantry_server").await.unwrap();
+    for _ in 0..3 {
+        let token = house.journal.append((0..1_000).map(|n| add(n % 3, 1)));
+        projector.wait_for("tally", token, PATIENCE).await.unwrap();
+    }
+    assert_eq!(rows(&house.db.server).await.iter().map(|row| row.1).sum::<i64>(), 3_100);
+    assert_eq!(rows_of(&house.db.owner, 1).await.iter().map(|row| row.1).sum::<i64>(), 100);
+
+    owner.batch_execute("GRANT INSERT ON read_model.tally_v1_1 TO tenantry_server").await.unwrap();
+    eventually("the former one has caught up", async || {
+        let at = checkpoints(&**house.db.owner.get().await.unwrap(), &*house.tally, 1).await.unwrap();
+        at[0].position == Position(3_100)
+    })
+    .await;
+    assert_eq!(rows_of(&house.db.owner, 1).await, rows_of(&house.db.owner, 2).await);
 }
 
 #[tokio::test]

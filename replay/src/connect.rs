@@ -1,0 +1,80 @@
+//! The database: the server's private cluster, or a given one.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use cluster::{Cluster, Options};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use engine::codec::{Codec, Plain};
+use engine::feed::{Feed, Live};
+use engine::journal::PgFeed;
+use engine::ledger::AuditFeed;
+use engine::projection::Feeds;
+use kernel::ShardId;
+use tokio_postgres::{Config, NoTls};
+
+use crate::args::Settings;
+
+/// How many read models are worked on at once.
+pub const AT_ONCE: usize = 4;
+/// Each needs three for the folding, the comparing and the holding, and one for reading.
+const CONNECTIONS_MAX: usize = AT_ONCE * 4;
+
+/// What every verb works with, as the role that owns the schema.
+pub struct House {
+    pub owner: Pool,
+    pub config: Config,
+    pub codec: Codec,
+    pub feeds: Feeds,
+}
+
+impl House {
+    pub async fn open(settings: &Settings) -> Result<Self> {
+        let mut config = find(settings).await?;
+        config.application_name("tenantry replay");
+        let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let owner = Pool::builder(Manager::from_config(config.clone(), NoTls, manager))
+            .max_size(CONNECTIONS_MAX)
+            .build()
+            .context("the pool can't be made")?;
+        let client = owner.get().await.context("can't connect to the database")?;
+        let shards = client
+            .query("SELECT shard FROM journal_shard ORDER BY shard", &[])
+            .await
+            .context("this database holds no journal that can be read: has `tenantry serve` migrated it?")?;
+        let codec = codec();
+        let mut feeds: Vec<Arc<dyn Feed>> = shards
+            .iter()
+            .map(|row| {
+                let shard = ShardId(row.get(0));
+                Arc::new(PgFeed::new(owner.clone(), codec.clone(), shard, Live::default())) as Arc<dyn Feed>
+            })
+            .collect();
+        feeds.push(Arc::new(AuditFeed::new(owner.clone(), codec.clone(), Live::default())));
+        drop(client);
+        Ok(Self { owner, config, codec, feeds: Feeds::new(feeds) })
+    }
+}
+
+/// Reads only: no claim is ever hashed here, so the key for that isn't needed.
+fn codec() -> Codec {
+    Codec::new(Arc::new(Plain), schemas::upcasters(), &[0; 32])
+}
+
+async fn find(settings: &Settings) -> Result<Config> {
+    if let Some(url) = settings.database_url.as_deref().filter(|url| !url.is_empty()) {
+        // The parser's error may quote the URL, which holds a password.
+        return url.parse().map_err(|_| anyhow::anyhow!("DATABASE_URL is no PostgreSQL URL"));
+    }
+    let data_dir = settings.data_dir.clone().unwrap_or_else(cluster::default_data_dir);
+    let Some(found) = Cluster::open(&data_dir)? else {
+        bail!(
+            "there is no PostgreSQL cluster in {}: start `tenantry serve` once, or give --data-dir or DATABASE_URL",
+            data_dir.display()
+        );
+    };
+    // It works without the server too.
+    let running =
+        if found.is_running() { found } else { Cluster::ensure(&data_dir, Options::default()).await? };
+    running.owner().key_values().parse().context("the cluster's settings are malformed")
+}
