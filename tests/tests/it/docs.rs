@@ -89,6 +89,17 @@ fn the_five_run_time_views_are_drawn() {
     }
 }
 
+/// Mermaid takes a semicolon for the end of a statement, and draws nothing.
+#[test]
+fn no_drawing_holds_a_semicolon() {
+    for page in pages() {
+        let text = read(&page);
+        for drawing in text.split("```mermaid").skip(1).filter_map(|rest| rest.split("```").next()) {
+            assert!(!drawing.contains(';'), "{} holds one in: {drawing}", shown(&page).display());
+        }
+    }
+}
+
 fn pages() -> Vec<PathBuf> {
     let mut pages = files("docs", &["md"]);
     pages.push(root().join("README.md"));
