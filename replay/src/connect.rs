@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use cluster::{Cluster, Options};
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use deadpool_postgres::Pool;
 use engine::codec::{Codec, Plain};
 use engine::feed::{Feed, Live};
 use engine::journal::PgFeed;
 use engine::ledger::AuditFeed;
 use engine::projection::Feeds;
 use kernel::ShardId;
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::Config;
 
 use crate::args::Settings;
 
@@ -32,11 +32,7 @@ impl House {
     pub async fn open(settings: &Settings) -> Result<Self> {
         let mut config = find(settings).await?;
         config.application_name("tenantry replay");
-        let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let owner = Pool::builder(Manager::from_config(config.clone(), NoTls, manager))
-            .max_size(CONNECTIONS_MAX)
-            .build()
-            .context("the pool can't be made")?;
+        let owner = engine::database::pool(&config, CONNECTIONS_MAX).context("the pool can't be made")?;
         let client = owner.get().await.context("can't connect to the database")?;
         let shards = client
             .query("SELECT shard FROM journal_shard ORDER BY shard", &[])
