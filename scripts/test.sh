@@ -72,8 +72,8 @@ step "format" cargo fmt --all --check
 step "clippy" cargo clippy --workspace --all-targets -- -D warnings
 # The binaries first: tests run them.
 step "build" cargo build --workspace --bins
-step "tests" run_tests
 step "documentation tests" cargo test --workspace --doc --quiet
+step "tests" run_tests
 if have cargo-deny; then
     step "bans, licences, sources" scripts/deny.sh
 else

@@ -128,7 +128,7 @@ fn the_engine_names_no_event_and_no_read_model() {
         let text = read(&file);
         // Documentation may give an example; code may not.
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !is_comment(line)) {
-            for word in words.iter().filter(|word| names(line, word)) {
+            if let Some(word) = words.iter().find(|word| names(line, word)) {
                 panic!("{}:{} names {word}: {line}", shown(&file).display(), number + 1);
             }
         }
@@ -190,7 +190,7 @@ fn no_file_names_a_path_of_a_machine() {
     for file in files("", TEXT) {
         let text = read(&file);
         for (number, line) in text.lines().enumerate() {
-            for path in paths.iter().filter(|path| line.contains(path.as_str())) {
+            if let Some(path) = paths.iter().find(|path| line.contains(path.as_str())) {
                 panic!("{}:{} names {path}: {line}", shown(&file).display(), number + 1);
             }
         }

@@ -129,7 +129,8 @@ async fn whatever_is_stored_goes_through_the_one_codec() {
     let db = TestDb::new().await;
     let codec = Codec::new(Arc::new(Reversed), vec![], &[1; 32]);
     let journal =
-        PgJournal::new(db.server_info.key_values().parse().unwrap(), db.server.clone(), codec.clone()).unwrap();
+        PgJournal::new(db.server_info.key_values().parse().unwrap(), db.server.clone(), codec.clone())
+            .unwrap();
     let lease = journal.acquire(ShardId(0), id(1), Duration::from_secs(60)).await.unwrap().unwrap();
     let marked = json!({ "$personal": { "of": id(6), "value": SECRET } });
     let mut appended = item(1, 1, 1);
