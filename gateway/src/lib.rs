@@ -1,1 +1,25 @@
-//! (skeleton)
+//! The HTTP server: from a request to a command or a query and back, and the root where everything is put together.
+//!
+//! No rule of the business is decided here. Who may call what stands in [`url_map`], and [`gate`] carries it out.
+
+pub mod api_key;
+pub mod audit;
+pub mod authenticate;
+pub mod caller;
+pub mod endpoint;
+pub mod extract;
+pub mod gate;
+pub mod keys;
+pub mod list;
+pub mod observe;
+pub mod openapi;
+pub mod problem;
+pub mod readiness;
+pub mod report;
+pub mod request;
+pub mod routes;
+pub mod state;
+pub mod telemetry;
+pub mod token;
+pub mod trace;
+pub mod url_map;

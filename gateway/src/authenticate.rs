@@ -1,0 +1,114 @@
+//! From credentials to a caller: access tokens and API keys (REQUIREMENTS §3).
+
+use axum::http::{HeaderMap, header};
+use chrono::{DateTime, Utc};
+use kernel::{Actor, ActorKind, PersonId, TenantId};
+use projections::AccessMemory;
+use schemas::values::{MembershipStatus, Role, UserStatus};
+use uuid::Uuid;
+
+use crate::api_key::{self, ApiKey};
+use crate::caller::Caller;
+use crate::problem::Problem;
+use crate::state::App;
+use crate::token::Claims;
+
+/// Who sent it, as far as the credentials say. `stale`: see [`crate::state::Access::current`].
+///
+/// # Errors
+/// ERR-AUTH-401, ERR-AUTH-440, ERR-SYS-503. An unknown key, a wrong secret and a revoked key look and time alike
+/// (CON-SEC-009).
+pub fn authenticate(app: &App, headers: &HeaderMap, stale: bool) -> Result<Caller, Problem> {
+    let credentials = bearer(headers)?;
+    let now = app.clock.now();
+    if credentials.starts_with(api_key::PREFIX) {
+        return application(app.access.current(stale)?, credentials, now);
+    }
+    let claims =
+        app.keys.tokens.verify(credentials, now).map_err(|_| Problem::unauthenticated("invalid_token"))?;
+    let caller = holder(claims)?;
+    if let Some(person) = caller.person() {
+        still_stands(app.access.current(stale)?, &caller, person)?;
+    }
+    Ok(caller)
+}
+
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let value = all.next().ok_or_else(|| Problem::unauthenticated("missing_token"))?;
+    if all.next().is_some() {
+        return Err(Problem::unauthenticated("invalid_token"));
+    }
+    let invalid = || Problem::unauthenticated("invalid_token");
+    let (scheme, credentials) = value.to_str().map_err(|_| invalid())?.split_once(' ').ok_or_else(invalid)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Problem::unauthenticated("missing_token"));
+    }
+    Ok(credentials.trim_start_matches(' '))
+}
+
+fn application(access: &AccessMemory, credentials: &str, now: DateTime<Utc>) -> Result<Caller, Problem> {
+    let refused = || Problem::unauthenticated("invalid_token");
+    let key = ApiKey::parse(credentials).ok_or_else(refused)?;
+    let known = access.key(key.id);
+    // A key that is not there is compared too.
+    let dummy = || "0".repeat(64).parse().expect("64 hex digits");
+    let matches = key.matches(&known.as_ref().map_or_else(dummy, |known| known.hash.clone()));
+    let known = known.filter(|known| matches && known.is_usable(now)).ok_or_else(refused)?;
+    Ok(Caller {
+        actor: Actor { kind: ActorKind::Application, id: known.application.to_string() },
+        role: Some(Role::Application),
+        scopes: known.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
+        tenant: None,
+        session: None,
+    })
+}
+
+fn holder(claims: Claims) -> Result<Caller, Problem> {
+    // A machine has a key; a tenant's role without a tenant is nothing.
+    if claims.role.is_machine() || (claims.role.is_tenant() && claims.tid.is_none()) {
+        return Err(Problem::unauthenticated("invalid_token"));
+    }
+    let kind = if claims.role.is_platform() { ActorKind::Operator } else { ActorKind::User };
+    Ok(Caller {
+        actor: Actor { kind, id: claims.sub },
+        role: Some(claims.role),
+        scopes: claims.scopes,
+        tenant: claims.tid,
+        session: Some(claims.sid),
+    })
+}
+
+/// A token outlives nothing it rests on: the person, the membership and its role (revocation is immediate).
+fn still_stands(access: &AccessMemory, caller: &Caller, person: PersonId) -> Result<(), Problem> {
+    let status = access.person(person);
+    if caller.is_platform() {
+        // A platform role is the identity provider's to give; a person that is known must not be disabled.
+        return if status == Some(UserStatus::Disabled) { Err(Problem::session_ended()) } else { Ok(()) };
+    }
+    let member = caller.tenant.and_then(|tenant| access.membership(tenant, person));
+    let stands = matches!(status, Some(UserStatus::Active | UserStatus::Invited))
+        && member.is_some_and(|member| {
+            member.status == MembershipStatus::Active && Some(member.role) == caller.role
+        });
+    if stands { Ok(()) } else { Err(Problem::session_ended()) }
+}
+
+/// The tenant that `x-org` picks.
+///
+/// # Errors
+/// ERR-AUTH-403 `wrong_org`: it is no tenant's id, or the credentials are for another one.
+pub fn picked_tenant(headers: &HeaderMap, caller: &Caller) -> Result<Option<TenantId>, Problem> {
+    let mut all = headers.get_all("x-org").iter();
+    let Some(value) = all.next() else { return Ok(caller.tenant) };
+    let wrong = || Problem::forbidden("wrong_org");
+    if all.next().is_some() {
+        return Err(wrong());
+    }
+    let picked =
+        value.to_str().ok().and_then(|text| Uuid::try_parse(text).ok()).map(TenantId).ok_or_else(wrong)?;
+    match caller.tenant {
+        Some(tenant) if tenant != picked => Err(wrong()),
+        _ => Ok(Some(picked)),
+    }
+}

@@ -1,0 +1,189 @@
+//! What a handler that changes something works with: body, caller, and the way to dispatch.
+
+use axum::Json;
+use axum::extract::{FromRequest, Request};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, TimeDelta, Utc};
+use engine::command::{CommandContext, Idempotency, Receipt};
+use kernel::{Decider, Metadata, TenantId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::idempotency::Asked;
+use super::json::{read_body, read_json};
+use super::precondition::{etag, expected_sequence};
+use super::{IdempotencyKey, NoBody, X_POSITION};
+use crate::audit::Call;
+use crate::caller::Caller;
+use crate::gate::Admitted;
+use crate::keys::random;
+use crate::problem::Problem;
+use crate::state::AppState;
+
+/// How long a retry hears a secret again.
+const SECRET_REPLAYED_FOR: TimeDelta = TimeDelta::minutes(10);
+
+/// A request that changes something, with its body.
+pub struct Write<B = NoBody> {
+    pub body: B,
+    pub app: AppState,
+    pub caller: Caller,
+    /// The tenant it concerns, as the URL map says. A handler that makes one says so by [`Write::in_tenant`].
+    pub tenant: Option<TenantId>,
+    admitted: Admitted,
+    idempotency: Option<Idempotency>,
+    expected_sequence: Option<u64>,
+}
+
+impl<B: DeserializeOwned> FromRequest<AppState> for Write<B> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &AppState) -> Result<Self, Problem> {
+        let (parts, body) = request.into_parts();
+        let admitted = parts.extensions.get::<Admitted>().cloned().ok_or_else(Problem::unexpected)?;
+        let key = IdempotencyKey::of(&parts.headers)?;
+        let expected_sequence = expected_sequence(&parts.headers)?;
+        let bytes = read_body(app, body).await?;
+        let (body, canonical) = read_json(&parts.headers, &bytes)?;
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let asked = Asked { method: &parts.method, target, body: &canonical };
+        let idempotency = key.map(|key| key.idempotency(&admitted.caller, &asked));
+        Ok(Self {
+            body,
+            app: app.clone(),
+            caller: admitted.caller.clone(),
+            tenant: admitted.tenant,
+            admitted,
+            idempotency,
+            expected_sequence,
+        })
+    }
+}
+
+impl<B> Write<B> {
+    pub fn now(&self) -> DateTime<Utc> {
+        self.app.clock.now()
+    }
+
+    /// The tenant it concerns, where the URL map says that there is one.
+    ///
+    /// # Errors
+    /// ERR-SYS-500: the URL map says otherwise.
+    pub fn tenant(&self) -> Result<TenantId, Problem> {
+        self.tenant.ok_or_else(Problem::unexpected)
+    }
+
+    /// It concerns this tenant after all, such as the one that it makes.
+    pub fn in_tenant(&mut self, tenant: TenantId) {
+        self.tenant = Some(tenant);
+        self.admitted.report.tenant(tenant);
+    }
+
+    /// What it acts on, for the audit trail, where no path parameter says so.
+    pub fn concerns(&self, kind: &'static str, id: impl ToString) {
+        self.admitted.report.resource(kind, id);
+    }
+
+    /// The id of a new thing. With an `Idempotency-Key` it is derived from that, so that a retry reaches the same
+    /// one. `what` tells apart the things that one request makes.
+    pub fn new_id(&self, what: &str) -> Uuid {
+        match &self.idempotency {
+            Some(idempotency) => Uuid::new_v5(&idempotency.id.0, what.as_bytes()),
+            None => self.app.ids.fresh(),
+        }
+    }
+
+    /// 32 secret bytes for a new thing. With an `Idempotency-Key` a retry makes the same ones.
+    ///
+    /// # Errors
+    /// ERR-SYS-500: the operating system gives no random bytes.
+    pub fn new_secret(&self, of: Uuid) -> Result<Zeroizing<[u8; 32]>, Problem> {
+        match &self.idempotency {
+            Some(idempotency) => {
+                let parts: [&[u8]; 3] =
+                    [idempotency.id.0.as_bytes(), &idempotency.fingerprint, of.as_bytes()];
+                Ok(self.app.keys.derive_secret(&parts))
+            }
+            None => random::<32>().map_err(|_| Problem::unexpected()),
+        }
+    }
+
+    /// True while a secret may be shown: at first, and to retries within ten minutes.
+    pub fn may_show_secret(&self, receipt: &Receipt) -> bool {
+        let young = |at: DateTime<Utc>| self.now() - at <= SECRET_REPLAYED_FOR;
+        !receipt.replayed || receipt.recorded_at.is_some_and(young)
+    }
+
+    /// What stands around the command's events.
+    pub fn metadata(&self) -> Metadata {
+        let call = Call {
+            action: self.admitted.endpoint.action,
+            caller: self.caller.clone(),
+            tenant: self.tenant,
+            resource: None,
+            info: self.admitted.info.clone(),
+        };
+        Metadata { command_id: self.idempotency.map(|idempotency| idempotency.id), ..call.metadata() }
+    }
+
+    /// Carries out the request's command; its outcome is durable when this returns.
+    ///
+    /// One request dispatches one command, so that one entry of the audit trail tells of it. What follows from it is
+    /// a process manager's business.
+    ///
+    /// # Errors
+    /// Whatever dispatch refuses, as the problem it is.
+    pub async fn dispatch<D: Decider>(&self, id: Uuid, command: D::Command) -> Result<Receipt, Problem> {
+        let context = CommandContext {
+            metadata: self.metadata(),
+            idempotency: self.idempotency,
+            expected_sequence: self.expected_sequence,
+            deadline: self.app.limits.command_deadline,
+        };
+        self.concerns(D::TYPE, id);
+        let receipt = self.app.engine.dispatch::<D>(id, command, context).await?;
+        self.admitted.report.receipt(&receipt);
+        Ok(receipt)
+    }
+
+    /// The usual answer: 200, with the id, the new `ETag` and `X-Position`.
+    pub fn done(&self, id: Uuid, receipt: &Receipt) -> Response {
+        self.answer(StatusCode::OK, receipt, &Done { id, sequence: receipt.sequence })
+    }
+
+    /// 201 with `Location`.
+    pub fn created(&self, location: &str, receipt: &Receipt, body: &impl Serialize) -> Response {
+        let mut response = self.answer(StatusCode::CREATED, receipt, body);
+        if let Ok(location) = HeaderValue::try_from(location) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        response
+    }
+
+    /// An answer of one's own, with `ETag` and `X-Position`.
+    pub fn answer(&self, status: StatusCode, receipt: &Receipt, body: &impl Serialize) -> Response {
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, etag(receipt.sequence));
+        if let Some(position) = receipt.position.and_then(|at| HeaderValue::try_from(at.to_string()).ok()) {
+            headers.insert(HeaderName::from_static(X_POSITION), position);
+        }
+        if receipt.replayed {
+            headers.insert(HeaderName::from_static("idempotent-replayed"), HeaderValue::from_static("true"));
+        }
+        response
+    }
+}
+
+/// What was changed, and the sequence it has now.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(example = json!({"id": "018f3a5e-7c2b-7e14-9d5a-3f6b1c2d4e5f", "sequence": 7}))]
+pub struct Done {
+    pub id: Uuid,
+    /// The stream's sequence: what `ETag` says too.
+    pub sequence: u64,
+}

@@ -1,0 +1,287 @@
+//! The gate: every request passes it, and it carries out what its endpoint's entry in the URL map says.
+//!
+//! Authenticate → `x-org` → role and scope → tenant → status and access mode → handler → audit. What isn't allowed
+//! expressly is refused (REQUIREMENTS §1, rule 2). Everything runs in a task of its own, so that a client that
+//! hangs up can't keep its call out of the audit trail.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, RawPathParams, Request, State};
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use kernel::{ApplicationId, TenantId};
+use projections::AccessMemory;
+use schemas::values::{AccessMode, MembershipKind};
+use tracing::Instrument;
+use uuid::Uuid;
+
+use crate::audit::Call;
+use crate::authenticate::{authenticate, picked_tenant};
+use crate::caller::Caller;
+use crate::endpoint::{Audited, Endpoint, TenantRule};
+use crate::problem::Problem;
+use crate::report::Report;
+use crate::request::RequestInfo;
+use crate::state::{App, AppState};
+
+/// The gate of one endpoint.
+#[derive(Clone)]
+pub struct Gate {
+    pub app: AppState,
+    pub endpoint: Arc<Endpoint>,
+}
+
+/// Beside each request that was let in: who, what, on which tenant. Extractors take it from there.
+#[derive(Clone, Debug)]
+pub struct Admitted {
+    pub endpoint: Arc<Endpoint>,
+    pub caller: Caller,
+    /// The tenant it concerns.
+    pub tenant: Option<TenantId>,
+    pub info: RequestInfo,
+    pub report: Report,
+}
+
+/// The middleware.
+pub async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let Gate { app, endpoint } = gate;
+    let Some(info) = request.extensions().get::<RequestInfo>().cloned() else {
+        tracing::error!("a request reached the gate without what the outermost layer knows of it");
+        return Problem::unexpected().into_response();
+    };
+    let call =
+        Call { action: endpoint.action, caller: Caller::stranger(), tenant: None, resource: None, info };
+    // Probes must be answered, most of all under load.
+    let permit = match endpoint.audited {
+        Audited::Never(_) => None,
+        Audited::Durably | Audited::Queued => match Arc::clone(&app.admission).try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_) => {
+                let problem = Problem::unavailable("overloaded");
+                // Strangers' kinds always have room.
+                let _ = app.audit.count(&call, &call.fact(problem.status.as_u16(), Some(&problem)));
+                return problem.into_response();
+            }
+        },
+    };
+    let work = async move {
+        let response = carry_out(&app, &endpoint, call, request, next).await;
+        drop(permit);
+        response
+    };
+    match tokio::spawn(work.in_current_span()).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "a request's task ended early");
+            Problem::unexpected().into_response()
+        }
+    }
+}
+
+async fn carry_out(
+    app: &AppState,
+    endpoint: &Arc<Endpoint>,
+    mut call: Call,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let report = Report::default();
+    let checked = match RawPathParams::from_request_parts(&mut parts, &()).await {
+        Ok(params) => {
+            call.resource = resource(endpoint, &params);
+            check(app, endpoint, &parts, &params, &mut call)
+        }
+        Err(_) => Err(Problem::parameter("path", "is not valid UTF-8")),
+    };
+    let response = match checked {
+        Ok(()) => {
+            parts.extensions.insert(Admitted {
+                endpoint: Arc::clone(endpoint),
+                caller: call.caller.clone(),
+                tenant: call.tenant,
+                info: call.info.clone(),
+                report: report.clone(),
+            });
+            handle(app, endpoint, Request::from_parts(parts, body), next).await
+        }
+        Err(problem) => problem.into_response(),
+    };
+    audit(app, endpoint, call, &report, response).await
+}
+
+/// Runs the handler: in bounded time, and a panic is its own affair.
+async fn handle(app: &App, endpoint: &Endpoint, request: Request, next: Next) -> Response {
+    let handled = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(app.limits.handler_timeout, handled).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => {
+            tracing::error!(action = endpoint.action, "a handler panicked");
+            Problem::unexpected().into_response()
+        }
+        // What was handed to the journal's writer may still be carried out.
+        Err(_) if endpoint.mutates => Problem::unavailable("outcome_unknown").into_response(),
+        Err(_) => Problem::unavailable("timeout").into_response(),
+    }
+}
+
+/// Who, whether, and on which tenant. `call` tells as much as was found out before a refusal.
+fn check(
+    app: &App,
+    endpoint: &Endpoint,
+    parts: &Parts,
+    params: &RawPathParams,
+    call: &mut Call,
+) -> Result<(), Problem> {
+    if endpoint.anyone {
+        return Ok(());
+    }
+    call.caller = authenticate(app, &parts.headers, endpoint.serves_stale)?;
+    call.tenant = call.caller.tenant;
+    call.caller.tenant = picked_tenant(&parts.headers, &call.caller)?;
+    if !may(endpoint, &call.caller) {
+        return Err(Problem::forbidden("forbidden"));
+    }
+    let tenant = match endpoint.tenant {
+        // Credentials that are limited to a tenant don't reach all of them.
+        TenantRule::Platform if call.caller.tenant.is_some() && !is_application(&call.caller) => {
+            return Err(Problem::forbidden("wrong_org"));
+        }
+        TenantRule::Platform => None,
+        TenantRule::Own => Some(call.caller.tenant.ok_or_else(|| Problem::forbidden("wrong_org"))?),
+        TenantRule::Path(name) => Some(of_path(params, name, &call.caller)?),
+        TenantRule::Connected => Some(named(parts, &mut call.caller)?),
+    };
+    if let Some(tenant) = tenant.or(call.caller.tenant) {
+        if let Some(application) = call.caller.application() {
+            connected(app, tenant, application)?;
+        }
+        call.tenant = Some(tenant);
+        if !call.caller.is_platform() {
+            lives(app, endpoint, tenant, &call.caller)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_application(caller: &Caller) -> bool {
+    caller.application().is_some()
+}
+
+/// Default deny: an endpoint names whom it lets in.
+fn may(endpoint: &Endpoint, caller: &Caller) -> bool {
+    if is_application(caller) {
+        return endpoint.scope.is_some_and(|scope| caller.has_scope(scope));
+    }
+    caller.role.is_some_and(|role| endpoint.roles.contains(&role))
+}
+
+fn of_path(params: &RawPathParams, name: &str, caller: &Caller) -> Result<TenantId, Problem> {
+    let text = params.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
+    let tenant = text
+        .and_then(|text| Uuid::try_parse(text).ok())
+        .map(TenantId)
+        .ok_or_else(|| Problem::parameter(name, "is not a UUID"))?;
+    let reaches = match caller.tenant {
+        Some(own) => own == tenant,
+        None => caller.is_platform(),
+    };
+    if reaches { Ok(tenant) } else { Err(Problem::hidden()) }
+}
+
+/// The tenant an application names, by `?tenant=` or by `x-org`.
+fn named(parts: &Parts, caller: &mut Caller) -> Result<TenantId, Problem> {
+    let query = parts.uri.query().unwrap_or_default();
+    let mut asked = form_urlencoded::parse(query.as_bytes()).filter(|(key, _)| key == "tenant");
+    let tenant = match (asked.next(), asked.next()) {
+        (_, Some(_)) => return Err(Problem::parameter("tenant", "is given twice")),
+        (Some((_, text)), None) => {
+            let tenant = Uuid::try_parse(&text).map_err(|_| Problem::parameter("tenant", "is not a UUID"))?;
+            Some(TenantId(tenant))
+        }
+        (None, None) => None,
+    };
+    let tenant = match (tenant, caller.tenant) {
+        (Some(asked), Some(own)) if asked != own => return Err(Problem::forbidden("wrong_org")),
+        (Some(tenant), _) | (None, Some(tenant)) => tenant,
+        (None, None) => return Err(Problem::parameter("tenant", "is missing: name it here or by x-org")),
+    };
+    caller.tenant = Some(tenant);
+    Ok(tenant)
+}
+
+/// An application sees the tenants it is connected to, and no others.
+fn connected(app: &App, tenant: TenantId, application: ApplicationId) -> Result<(), Problem> {
+    let flags = app.flags.memory.tenant(tenant);
+    if flags.is_some_and(|flags| flags.applications.contains(&application)) {
+        Ok(())
+    } else {
+        Err(Problem::hidden())
+    }
+}
+
+/// A tenant's status and access mode decide what its members and applications may do in it (REQUIREMENTS §4).
+fn lives(app: &App, endpoint: &Endpoint, tenant: TenantId, caller: &Caller) -> Result<(), Problem> {
+    if endpoint.when_blocked {
+        return Ok(());
+    }
+    let access = app.access.current(endpoint.serves_stale)?;
+    let kind = kind(access, tenant, caller);
+    // A tenant that isn't there lets nobody do anything.
+    let mode =
+        access.tenant(tenant).map_or(AccessMode::Blocked, |tenant| tenant.effective(kind, app.clock.now()));
+    match mode {
+        AccessMode::Active => Ok(()),
+        AccessMode::ReadOnly if !endpoint.mutates => Ok(()),
+        AccessMode::ReadOnly => Err(Problem::forbidden("read_only")),
+        AccessMode::Blocked => Err(Problem::forbidden("blocked")),
+    }
+}
+
+/// Applications count as staff.
+fn kind(access: &AccessMemory, tenant: TenantId, caller: &Caller) -> MembershipKind {
+    let member = caller.person().and_then(|person| access.membership(tenant, person));
+    member.map_or(MembershipKind::Staff, |member| member.kind)
+}
+
+/// What the path names, unless it is no id or key: then it could be anything, and is not written down.
+fn resource(endpoint: &Endpoint, params: &RawPathParams) -> Option<(&'static str, String)> {
+    let (kind, name) = endpoint.resource?;
+    let (_, id) = params.iter().find(|(key, _)| *key == name)?;
+    let plain = (1..=128).contains(&id.len())
+        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    plain.then(|| (kind, id.to_owned()))
+}
+
+/// Exactly one entry for the call: the event it made, or one in the ledger.
+async fn audit(
+    app: &AppState,
+    endpoint: &Endpoint,
+    mut call: Call,
+    report: &Report,
+    response: Response,
+) -> Response {
+    let told = report.told();
+    if told.changed || matches!(endpoint.audited, Audited::Never(_)) {
+        return response;
+    }
+    call.tenant = told.tenant.or(call.tenant);
+    call.resource = told.resource.or(call.resource);
+    let fact = call.fact(response.status().as_u16(), response.extensions().get::<Problem>());
+    let is_stranger = call.caller.role.is_none() && !endpoint.anyone;
+    let audited = match endpoint.audited {
+        _ if is_stranger => app.audit.count(&call, &fact),
+        Audited::Queued => app.audit.enqueue(&call, fact),
+        Audited::Durably | Audited::Never(_) => app.audit.record(call.metadata(), fact).await,
+    };
+    match audited {
+        Ok(()) => response,
+        Err(error) => {
+            tracing::error!(%error, action = endpoint.action, "a call could not be audited, so it fails");
+            Problem::unavailable("audit_unavailable").into_response()
+        }
+    }
+}

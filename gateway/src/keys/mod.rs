@@ -1,0 +1,97 @@
+//! The deployment's keys. They live in the database, wrapped under the master key, which is a file or a variable.
+
+mod master;
+mod store;
+mod wrap;
+
+use std::sync::Arc;
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::hmac;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use zeroize::Zeroizing;
+
+pub use master::{MasterKey, MasterKeyError};
+pub use store::{KeyError, KeyStore, Rotation};
+pub use wrap::{Unwrapped, WrapError};
+
+use crate::token::Tokens;
+
+/// What a key is for. Part of the storage format: bound into the wrapped key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// RSA-2048, PKCS#8: signs access tokens.
+    TokenSigning,
+    /// Hashes claims; outlives every claim.
+    ClaimHash,
+    /// Derives secrets that a retry with the same `Idempotency-Key` must hear again.
+    DerivedSecret,
+    /// Signs the cursors of lists.
+    Cursor,
+}
+
+impl Purpose {
+    pub const ALL: &'static [Self] =
+        &[Self::TokenSigning, Self::ClaimHash, Self::DerivedSecret, Self::Cursor];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TokenSigning => "token_signing",
+            Self::ClaimHash => "claim_hash",
+            Self::DerivedSecret => "derived_secret",
+            Self::Cursor => "cursor",
+        }
+    }
+
+    /// New key material.
+    fn generate(self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        match self {
+            Self::TokenSigning => new_rsa_key(),
+            Self::ClaimHash | Self::DerivedSecret | Self::Cursor => Ok(random::<32>()?.to_vec().into()),
+        }
+    }
+}
+
+/// The keys that the gateway itself uses.
+#[derive(Clone)]
+pub struct Keys {
+    pub tokens: Arc<Tokens>,
+    pub cursor: hmac::Key,
+    derived: hmac::Key,
+}
+
+impl Keys {
+    pub fn new(tokens: Arc<Tokens>, cursor: &[u8], derived: &[u8]) -> Self {
+        let key = |bytes| hmac::Key::new(hmac::HMAC_SHA256, bytes);
+        Self { tokens, cursor: key(cursor), derived: key(derived) }
+    }
+
+    /// A secret that is the same whenever the same command asks for the same thing, and known to nobody else.
+    pub fn derive_secret(&self, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
+        let mut context = hmac::Context::with_key(&self.derived);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        let mut secret = Zeroizing::new([0; 32]);
+        secret.copy_from_slice(context.sign().as_ref());
+        secret
+    }
+}
+
+/// Random bytes from the operating system.
+///
+/// # Errors
+/// It has none to give.
+pub fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeyError> {
+    let mut bytes = Zeroizing::new([0; N]);
+    aws_lc_rs::rand::fill(&mut *bytes).map_err(|_| KeyError::NoRandomness)?;
+    Ok(bytes)
+}
+
+/// A new RSA-2048 key, PKCS#8.
+pub(crate) fn new_rsa_key() -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let key = KeyPair::generate(KeySize::Rsa2048).map_err(|_| KeyError::NoRandomness)?;
+    let der = key.as_der().map_err(|_| KeyError::NoRandomness)?;
+    Ok(Zeroizing::new(der.as_ref().to_vec()))
+}

@@ -1,0 +1,3 @@
+//! The API's description, for people and machines.
+
+pub mod openapi;

@@ -1,0 +1,3 @@
+//! Tenants, as operators see them.
+
+pub mod suspend;

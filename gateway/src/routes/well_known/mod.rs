@@ -1,0 +1,3 @@
+//! What strangers must find.
+
+pub mod jwks;

@@ -1,0 +1,155 @@
+//! What handlers hold: the engine, the read models, the keys. Made once, by the composition root.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::{Object, Pool};
+use engine::Engine;
+use engine::projection::{Freshness, MemoryHandle, Projector};
+use kernel::{Clock, Ids};
+use projections::{AccessMemory, FlagMemory};
+use tokio::sync::Semaphore;
+
+use crate::audit::Audit;
+use crate::keys::Keys;
+use crate::problem::Problem;
+use crate::readiness::Readiness;
+
+/// How old what revokes access may be before it is no longer believed.
+pub const FRESH_FOR: Duration = Duration::from_secs(2);
+
+/// Bounds of the gateway.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Requests under way at once, probes apart.
+    pub in_flight_max: usize,
+    pub body_bytes_max: usize,
+    /// How long a body may take to come in.
+    pub body_timeout: Duration,
+    /// How long a handler may take.
+    pub handler_timeout: Duration,
+    /// How long a command may wait before it is handed to the journal's writer.
+    pub command_deadline: Duration,
+    /// How long a read waits for `X-Min-Position`.
+    pub position_wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            in_flight_max: 4096,
+            body_bytes_max: 1024 * 1024,
+            body_timeout: Duration::from_secs(10),
+            handler_timeout: Duration::from_secs(30),
+            command_deadline: Duration::from_secs(5),
+            position_wait: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Who may still do anything: the memory, and how current it is.
+#[derive(Clone)]
+pub struct Access {
+    pub memory: Arc<AccessMemory>,
+    pub handle: MemoryHandle,
+}
+
+impl Access {
+    /// The memory, if it can be believed. `stale`: also if it can't know, as long as it ever knew.
+    ///
+    /// # Errors
+    /// ERR-SYS-503: this node can't know, and must not guess.
+    pub fn current(&self, stale: bool) -> Result<&AccessMemory, Problem> {
+        let believed = match self.handle.freshness(FRESH_FOR) {
+            Freshness::Fresh | Freshness::Stale { .. } => true,
+            Freshness::Unavailable => stale && self.handle.is_ready(),
+        };
+        if believed { Ok(&self.memory) } else { Err(Problem::unavailable("access_unknown")) }
+    }
+}
+
+/// The flags of all tenants, and how current they are.
+#[derive(Clone)]
+pub struct FlagSource {
+    pub memory: Arc<FlagMemory>,
+    pub handle: MemoryHandle,
+}
+
+/// Everything a handler may need.
+pub struct App {
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn Ids>,
+    pub engine: Engine,
+    pub audit: Arc<Audit>,
+    pub access: Access,
+    pub flags: FlagSource,
+    pub keys: Keys,
+    /// The server's role on the database, for queries.
+    pub pool: Pool,
+    pub projector: Arc<Projector>,
+    pub limits: Limits,
+    pub readiness: Readiness,
+    pub(crate) admission: Arc<Semaphore>,
+}
+
+/// Shared by all requests.
+#[derive(Clone)]
+pub struct AppState(Arc<App>);
+
+impl Deref for AppState {
+    type Target = App;
+    fn deref(&self) -> &App {
+        &self.0
+    }
+}
+
+/// What the composition root gives.
+pub struct Parts {
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn Ids>,
+    pub engine: Engine,
+    pub audit: Arc<Audit>,
+    pub access: Access,
+    pub flags: FlagSource,
+    pub keys: Keys,
+    pub pool: Pool,
+    pub projector: Arc<Projector>,
+    pub limits: Limits,
+    pub readiness: Readiness,
+}
+
+impl AppState {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { clock, ids, engine, audit, access, flags, keys, pool, projector, limits, readiness } =
+            parts;
+        let admission = Arc::new(Semaphore::new(limits.in_flight_max.min(Semaphore::MAX_PERMITS)));
+        Self(Arc::new(App {
+            clock,
+            ids,
+            engine,
+            audit,
+            access,
+            flags,
+            keys,
+            pool,
+            projector,
+            limits,
+            readiness,
+            admission,
+        }))
+    }
+}
+
+impl App {
+    /// A connection for a query.
+    ///
+    /// # Errors
+    /// ERR-SYS-503
+    pub async fn connection(&self) -> Result<Object, Problem> {
+        self.pool.get().await.map_err(|error| {
+            tracing::warn!(%error, "no connection for a query");
+            Problem::unavailable("database")
+        })
+    }
+}

@@ -1,0 +1,78 @@
+//! The names of all metrics of the gateway, declared in one place. None has a tenant as a label.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::problem::Code;
+
+/// Counter: requests, by `route`, `method` and `status`.
+pub const REQUESTS: &str = "tenantry_http_requests_total";
+/// Histogram, seconds: from the first byte of the head to the response's head, by `route` and `method`.
+pub const REQUEST_SECONDS: &str = "tenantry_http_request_seconds";
+/// Gauge: requests under way.
+pub const REQUESTS_UNDER_WAY: &str = "tenantry_http_requests_under_way";
+/// Counter: problems, by `code`.
+pub const PROBLEMS: &str = "tenantry_http_problems_total";
+/// Counter: requests with missing, wrong or expired credentials.
+pub const AUTHENTICATION_FAILURES: &str = "tenantry_authentication_failures_total";
+/// Counter: requests that were not allowed.
+pub const PERMISSION_DENIALS: &str = "tenantry_permission_denials_total";
+/// Gauge: connections open.
+pub const CONNECTIONS: &str = "tenantry_http_connections";
+
+/// Buckets of all histograms in seconds: the objectives of NFR-PERF-001 and -002 are bounds of their own.
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
+
+/// Installs the process's recorder, or gives the one that is there.
+///
+/// # Errors
+/// Another recorder was installed.
+pub fn install() -> Result<PrometheusHandle, BuildError> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    static INSTALLING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one_at_a_time = INSTALLING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?
+        .install_recorder()?;
+    Ok(HANDLE.get_or_init(|| handle).clone())
+}
+
+/// A request was answered.
+pub fn answered(route: &str, method: &'static str, status: u16, took: Duration) {
+    let route = route.to_owned();
+    metrics::counter!(REQUESTS, "route" => route.clone(), "method" => method, "status" => status.to_string())
+        .increment(1);
+    metrics::histogram!(REQUEST_SECONDS, "route" => route, "method" => method).record(took.as_secs_f64());
+}
+
+/// A problem was told.
+pub fn refused(code: Code) {
+    metrics::counter!(PROBLEMS, "code" => code.as_str()).increment(1);
+    match code {
+        Code::Unauthenticated | Code::SessionEnded => metrics::counter!(AUTHENTICATION_FAILURES).increment(1),
+        Code::Forbidden => metrics::counter!(PERMISSION_DENIALS).increment(1),
+        _ => {}
+    }
+}
+
+/// Counts a request while it lives, also one whose client hung up.
+pub struct UnderWay(());
+
+impl UnderWay {
+    pub fn begin() -> Self {
+        metrics::gauge!(REQUESTS_UNDER_WAY).increment(1.0);
+        Self(())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        metrics::gauge!(REQUESTS_UNDER_WAY).decrement(1.0);
+    }
+}

@@ -1,0 +1,414 @@
+//! Access tokens: JWT, RS256, at most 15 minutes (REQUIREMENTS §3).
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use kernel::TenantId;
+use schemas::values::Role;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The longest life of a token.
+pub const TTL_MAX: Duration = Duration::from_secs(15 * 60);
+/// Who tokens are for.
+pub const AUDIENCE: &str = "tenantry";
+/// The longest token that is looked at, in bytes.
+const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// RFC 9068: tells access tokens from whatever else the same keys may sign.
+const TYPE: &str = "at+jwt";
+/// How far the clocks of two nodes may differ: a token may be used this much before it begins.
+const SKEW_S: i64 = 5;
+
+/// What a token says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Claims {
+    pub iss: String,
+    pub aud: String,
+    /// Who it is about: a person's id, or `local:<uid>` for one issued through the local socket.
+    pub sub: String,
+    pub exp: i64,
+    pub iat: i64,
+    pub nbf: i64,
+    /// The session.
+    pub sid: Uuid,
+    /// The tenant, if it is limited to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tid: Option<TenantId>,
+    /// The version of this shape.
+    pub ver: u32,
+    pub role: Role,
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    pub jti: Uuid,
+}
+
+/// Why a token is not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    #[error("the token is not valid")]
+    Invalid,
+    #[error("the token has expired")]
+    Expired,
+}
+
+/// A token can't be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SigningError {
+    #[error("there is no signing key")]
+    NoKey,
+    #[error("the token can't be signed")]
+    Jwt(#[from] jsonwebtoken::errors::Error),
+}
+
+/// A key as it is used. The newest signs; older ones verify until what they signed has lapsed.
+pub struct TokenKey {
+    pub kid: String,
+    pub private_pkcs8: zeroize::Zeroizing<Vec<u8>>,
+    /// `None`: it signs. Else until when it verifies.
+    pub verifies_until: Option<DateTime<Utc>>,
+}
+
+#[derive(Default)]
+struct Keys {
+    signing: Option<(String, EncodingKey)>,
+    /// Decoding keys are made once, not for each token.
+    verifying: HashMap<String, (DecodingKey, Option<DateTime<Utc>>)>,
+    jwks: Vec<(Jwk, Option<DateTime<Utc>>)>,
+}
+
+/// Signs and verifies access tokens.
+pub struct Tokens {
+    issuer: String,
+    validation: Validation,
+    keys: RwLock<Arc<Keys>>,
+}
+
+/// What a new token is to say.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    pub subject: String,
+    pub session: Uuid,
+    pub token_id: Uuid,
+    pub tenant: Option<TenantId>,
+    pub role: Role,
+    pub scopes: Vec<String>,
+    /// Longer than [`TTL_MAX`] is cut.
+    pub ttl: Duration,
+}
+
+impl Tokens {
+    pub fn new(issuer: impl Into<String>) -> Self {
+        let issuer = issuer.into();
+        let mut validation = Validation::new(Algorithm::RS256);
+        validation.set_audience(&[AUDIENCE]);
+        validation.set_issuer(&[&issuer]);
+        // aud and iss are only looked at when they are there: require them.
+        validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+        validation.leeway = 0;
+        // The times are compared with our own clock, below.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        Self { issuer, validation, keys: RwLock::default() }
+    }
+
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// Takes another set of keys.
+    ///
+    /// # Errors
+    /// A key is no RSA key in PKCS#8; then the former set stays.
+    pub fn replace(&self, keys: &[TokenKey]) -> Result<(), SigningError> {
+        let mut next = Keys::default();
+        for key in keys {
+            let encoding = EncodingKey::from_rsa_pem(&pem(&key.private_pkcs8))?;
+            let mut jwk = Jwk::from_encoding_key(&encoding, Algorithm::RS256)?;
+            jwk.common.key_id = Some(key.kid.clone());
+            jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+            next.verifying.insert(key.kid.clone(), (DecodingKey::from_jwk(&jwk)?, key.verifies_until));
+            next.jwks.push((jwk, key.verifies_until));
+            if key.verifies_until.is_none() {
+                next.signing = Some((key.kid.clone(), encoding));
+            }
+        }
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        Ok(())
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The public keys that verify at `now` (RFC 7517).
+    pub fn jwks(&self, now: DateTime<Utc>) -> JwkSet {
+        let keys = self.keys();
+        let current = keys.jwks.iter().filter(|(_, until)| until.is_none_or(|until| now < until));
+        JwkSet { keys: current.map(|(jwk, _)| jwk.clone()).collect() }
+    }
+
+    /// Signs a token.
+    ///
+    /// # Errors
+    /// There is no key, or it can't sign.
+    pub fn sign(&self, grant: Grant, now: DateTime<Utc>) -> Result<(String, Claims), SigningError> {
+        let keys = self.keys();
+        let (kid, key) = keys.signing.as_ref().ok_or(SigningError::NoKey)?;
+        let ttl = i64::try_from(grant.ttl.min(TTL_MAX).as_secs()).unwrap_or(0);
+        let now = now.timestamp();
+        let claims = Claims {
+            iss: self.issuer.clone(),
+            aud: AUDIENCE.to_owned(),
+            sub: grant.subject,
+            exp: now + ttl,
+            iat: now,
+            nbf: now,
+            sid: grant.session,
+            tid: grant.tenant,
+            ver: 1,
+            role: grant.role,
+            scopes: grant.scopes,
+            jti: grant.token_id,
+        };
+        let header =
+            Header { kid: Some(kid.clone()), typ: Some(TYPE.to_owned()), ..Header::new(Algorithm::RS256) };
+        Ok((jsonwebtoken::encode(&header, &claims, key)?, claims))
+    }
+
+    /// What a token says, if one of our keys signed it for us and it is within its time.
+    ///
+    /// # Errors
+    /// [`TokenError`]
+    pub fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::Invalid);
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
+        if header.alg != Algorithm::RS256 || header.typ.as_deref() != Some(TYPE) {
+            return Err(TokenError::Invalid);
+        }
+        let keys = self.keys();
+        let (key, until) = header.kid.and_then(|kid| keys.verifying.get(&kid)).ok_or(TokenError::Invalid)?;
+        if until.is_some_and(|until| until <= now) {
+            return Err(TokenError::Invalid);
+        }
+        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
+            .map_err(|_| TokenError::Invalid)?
+            .claims;
+        let now = now.timestamp();
+        if claims.ver != 1 || claims.nbf > now + SKEW_S || claims.exp - claims.iat > TTL_MAX.as_secs() as i64
+        {
+            return Err(TokenError::Invalid);
+        }
+        if claims.exp <= now {
+            return Err(TokenError::Expired);
+        }
+        Ok(claims)
+    }
+}
+
+fn pem(pkcs8: &[u8]) -> zeroize::Zeroizing<Vec<u8>> {
+    use base64::Engine as _;
+    let text = zeroize::Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(pkcs8));
+    let mut pem = zeroize::Zeroizing::new(b"-----BEGIN PRIVATE KEY-----\n".to_vec());
+    for line in text.as_bytes().chunks(64) {
+        pem.extend_from_slice(line);
+        pem.push(b'\n');
+    }
+    pem.extend_from_slice(b"-----END PRIVATE KEY-----\n");
+    pem
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::new_rsa_key;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const ISSUER: &str = "http://127.0.0.1:8080";
+
+    fn now() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+    }
+
+    fn later(seconds: i64) -> DateTime<Utc> {
+        now() + chrono::TimeDelta::seconds(seconds)
+    }
+
+    /// Making an RSA key takes long: two serve all tests.
+    fn rsa(index: usize) -> Vec<u8> {
+        static KEYS: std::sync::LazyLock<[Vec<u8>; 2]> =
+            std::sync::LazyLock::new(|| [new_rsa_key().unwrap().to_vec(), new_rsa_key().unwrap().to_vec()]);
+        KEYS[index].clone()
+    }
+
+    fn key(kid: &str, index: usize, until: Option<DateTime<Utc>>) -> TokenKey {
+        TokenKey { kid: kid.to_owned(), private_pkcs8: rsa(index).into(), verifies_until: until }
+    }
+
+    fn tokens(kid: &str, index: usize) -> Tokens {
+        let tokens = Tokens::new(ISSUER);
+        tokens.replace(&[key(kid, index, None)]).unwrap();
+        tokens
+    }
+
+    fn grant(ttl_s: u64) -> Grant {
+        Grant {
+            subject: "local:0".to_owned(),
+            session: Uuid::from_u128(1),
+            token_id: Uuid::from_u128(2),
+            tenant: None,
+            role: Role::Operator,
+            scopes: vec![],
+            ttl: Duration::from_secs(ttl_s),
+        }
+    }
+
+    /// A token of our key with another header or claims.
+    fn forged(header: serde_json::Value, change: impl FnOnce(&mut serde_json::Value)) -> String {
+        let (_, claims) = tokens("a", 0).sign(grant(60), now()).unwrap();
+        let mut claims = serde_json::to_value(claims).unwrap();
+        change(&mut claims);
+        let part = |value: &serde_json::Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let message = format!("{}.{}", part(&header), part(&claims));
+        let key = EncodingKey::from_rsa_pem(&pem(&rsa(0))).unwrap();
+        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::RS256).unwrap();
+        format!("{message}.{signature}")
+    }
+
+    fn header() -> serde_json::Value {
+        json!({"alg": "RS256", "typ": "at+jwt", "kid": "a"})
+    }
+
+    #[test]
+    fn a_token_says_what_was_granted() {
+        let tokens = tokens("a", 0);
+        let (token, claims) = tokens.sign(grant(60), now()).unwrap();
+        assert_eq!(tokens.verify(&token, now()), Ok(claims));
+        // The forger's own way of signing makes good tokens too, so that its refusals below are no accident.
+        assert!(tokens.verify(&forged(header(), |_| {}), now()).is_ok());
+    }
+
+    /// CC-AUTH-002
+    #[test]
+    fn a_token_ends_to_the_second_and_never_lives_longer_than_15_minutes() {
+        let tokens = tokens("a", 0);
+        let (token, claims) = tokens.sign(grant(86_400), now()).unwrap();
+        assert_eq!(claims.exp - claims.iat, 900);
+        assert!(tokens.verify(&token, later(899)).is_ok());
+        assert_eq!(tokens.verify(&token, later(900)), Err(TokenError::Expired));
+        let long = forged(header(), |claims| claims["exp"] = json!(now().timestamp() + 901));
+        assert_eq!(tokens.verify(&long, now()), Err(TokenError::Invalid));
+    }
+
+    #[test]
+    fn a_token_of_another_key_issuer_or_audience_is_refused() {
+        let tokens = tokens("a", 0);
+        let verify = |token: String| tokens.verify(&token, now());
+        let (other_key, _) = self::tokens("a", 1).sign(grant(60), now()).unwrap();
+        assert_eq!(verify(other_key), Err(TokenError::Invalid));
+        let (other_kid, _) = self::tokens("b", 0).sign(grant(60), now()).unwrap();
+        assert_eq!(verify(other_kid), Err(TokenError::Invalid));
+        for (claim, value) in [
+            ("iss", json!("https://evil")),
+            ("aud", json!("other")),
+            ("ver", json!(2)),
+            ("role", json!("root")),
+        ] {
+            let token = forged(header(), |claims| claims[claim] = value);
+            assert_eq!(verify(token), Err(TokenError::Invalid), "{claim}");
+        }
+        let early = forged(header(), |claims| claims["nbf"] = json!(now().timestamp() + 60));
+        assert_eq!(verify(early), Err(TokenError::Invalid));
+    }
+
+    #[test]
+    fn a_token_without_a_claim_is_refused() {
+        let tokens = tokens("a", 0);
+        for claim in ["iss", "aud", "sub", "exp", "iat", "nbf", "sid", "ver", "role", "jti"] {
+            let token = forged(header(), |claims| drop(claims.as_object_mut().unwrap().remove(claim)));
+            assert_eq!(tokens.verify(&token, now()), Err(TokenError::Invalid), "{claim}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_names_its_own_algorithm_is_refused() {
+        let tokens = tokens("a", 0);
+        for alg in ["none", "HS256", "RS512", "ES256", ""] {
+            let mut header = header();
+            header["alg"] = json!(alg);
+            assert_eq!(tokens.verify(&forged(header, |_| {}), now()), Err(TokenError::Invalid), "{alg}");
+        }
+        let mut header = header();
+        header["alg"] = json!("none");
+        let token = forged(header, |_| {});
+        let unsigned = format!("{}.", token.rsplit_once('.').unwrap().0);
+        assert_eq!(tokens.verify(&unsigned, now()), Err(TokenError::Invalid));
+    }
+
+    #[test]
+    fn a_token_of_another_type_or_without_a_key_id_is_refused() {
+        let tokens = tokens("a", 0);
+        for header in [
+            json!({"alg": "RS256", "typ": "JWT", "kid": "a"}),
+            json!({"alg": "RS256", "kid": "a"}),
+            json!({"alg": "RS256", "typ": "at+jwt"}),
+        ] {
+            assert_eq!(tokens.verify(&forged(header, |_| {}), now()), Err(TokenError::Invalid));
+        }
+    }
+
+    /// NFR-SEC-004
+    #[test]
+    fn a_retired_key_verifies_until_its_tokens_have_lapsed_and_signs_nothing() {
+        let tokens = tokens("a", 0);
+        let (old, _) = tokens.sign(grant(900), now()).unwrap();
+        tokens.replace(&[key("b", 1, None), key("a", 0, Some(later(600)))]).unwrap();
+        let (new, _) = tokens.sign(grant(900), now()).unwrap();
+        assert_eq!(jsonwebtoken::decode_header(&new).unwrap().kid.as_deref(), Some("b"));
+        assert!(tokens.verify(&old, later(599)).is_ok() && tokens.verify(&new, later(599)).is_ok());
+        assert_eq!(tokens.jwks(later(599)).keys.len(), 2);
+        assert_eq!(tokens.verify(&old, later(600)), Err(TokenError::Invalid));
+        assert_eq!(tokens.jwks(later(600)).keys.len(), 1);
+    }
+
+    #[test]
+    fn published_keys_hold_nothing_private() {
+        let jwks = serde_json::to_value(tokens("a", 0).jwks(now())).unwrap();
+        let key = &jwks["keys"][0];
+        assert_eq!((&key["kid"], &key["kty"], &key["alg"]), (&json!("a"), &json!("RSA"), &json!("RS256")));
+        for private in ["d", "p", "q", "dp", "dq", "qi"] {
+            assert!(key.get(private).is_none(), "{private}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn no_text_breaks_the_verifier(text in "[A-Za-z0-9_.-]{0,200}") {
+            prop_assert!(tokens("a", 0).verify(&text, now()).is_err());
+        }
+
+        #[test]
+        fn a_token_changed_anywhere_is_refused(at in 0_usize..2000, flip in 1_u8..64) {
+            let tokens = tokens("a", 0);
+            let (token, _) = tokens.sign(grant(60), now()).unwrap();
+            const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+            let mut bytes = token.clone().into_bytes();
+            let at = at % bytes.len();
+            if let Some(place) = ALPHABET.iter().position(|byte| *byte == bytes[at]) {
+                bytes[at] = ALPHABET[(place + flip as usize) % 64];
+                let changed = String::from_utf8(bytes).unwrap();
+                prop_assert!(tokens.verify(&changed, now()).is_err());
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! A flag of a tenant, as operators see it.
+
+use chrono::{DateTime, Utc};
+use projections::FlagRow;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// A flag of a tenant.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Flag, example = json!({
+    "key": "checkout.v2", "type": "boolean", "value": true,
+    "updated_at": "2027-01-01T09:00:00Z", "updated_by": "local:0"
+}))]
+pub struct FlagView {
+    pub key: String,
+    /// `boolean`, `string`, `number` or `json`; `forgotten` if the tenant's key is destroyed.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub value: Option<Value>,
+    pub updated_at: DateTime<Utc>,
+    pub updated_by: String,
+}
+
+impl From<FlagRow> for FlagView {
+    fn from(row: FlagRow) -> Self {
+        let FlagRow { tenant: _, key, kind, value, updated_at, updated_by } = row;
+        Self { key, kind, value, updated_at, updated_by }
+    }
+}
