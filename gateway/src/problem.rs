@@ -12,6 +12,7 @@ use engine::audit::AuditOutcome;
 use engine::command::{DispatchError, Intake};
 use kernel::{Rejection, RejectionKind};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 /// The media type of a problem.
@@ -114,6 +115,8 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// How the audit trail sees it, if the status doesn't say: a hidden refusal answers 404.
     pub outcome: Option<AuditOutcome>,
+    /// Members that another protocol asks for beside our own (RFC 9457 §3.2).
+    pub members: Map<String, Value>,
 }
 
 impl Problem {
@@ -126,6 +129,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after,
             outcome: None,
+            members: Map::new(),
         }
     }
 
@@ -197,6 +201,11 @@ impl Problem {
         Self { retry_after: Some(wait), ..self }
     }
 
+    /// With members of another protocol beside our own.
+    pub fn with_members(self, members: Map<String, Value>) -> Self {
+        Self { members, ..self }
+    }
+
     /// How the audit trail calls it.
     pub fn audit_outcome(&self) -> AuditOutcome {
         self.outcome.unwrap_or(match self.code {
@@ -215,6 +224,7 @@ impl Problem {
             detail: self.detail.to_string(),
             trace_id: trace_id.to_owned(),
             errors: self.errors.clone(),
+            members: self.members.clone(),
         };
         let text = serde_json::to_string(&body).expect("a problem is text and numbers only");
         let mut response = Response::new(Body::from(text));
@@ -262,6 +272,10 @@ pub struct ProblemBody {
     pub trace_id: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// Members that another protocol asks for, such as OFREP's `errorCode`.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub members: Map<String, Value>,
 }
 
 /// The one mapping from what dispatch refuses to what callers hear.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse;
 use axum::{Router, http::StatusCode};
-use schemas::values::Role;
+use schemas::values::{Role, Scope};
 use utoipa::openapi::path::{HttpMethod, Paths};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa_axum::router::UtoipaMethodRouter;
@@ -15,10 +15,18 @@ use crate::endpoint::{Endpoint, Listener, TenantRule};
 use crate::gate::{Gate, gate};
 use crate::observe::observe;
 use crate::problem::{Code, Problem};
-use crate::routes::{docs, health, tenants, well_known};
+use crate::routes::{
+    applications, audit, docs, flags, health, keys, me, memberships, ofrep, own_tenant, platform,
+    tenant_flags, tenants, users, well_known,
+};
 use crate::state::AppState;
 
 const OPERATOR: &[Role] = &[Role::Operator];
+const AUDITOR: &[Role] = &[Role::Auditor];
+const DEVELOPER: &[Role] = &[Role::Developer];
+const OWNER: &[Role] = &[Role::Owner];
+const MANAGERS: &[Role] = &[Role::Owner, Role::Administrator];
+const MEMBERS: &[Role] = &[Role::Owner, Role::Administrator, Role::User];
 
 /// All endpoints.
 pub fn url_map() -> UrlMap {
@@ -45,11 +53,264 @@ pub fn url_map() -> UrlMap {
         )
         // Tenants, by operators.
         .at(
+            Endpoint::get("/api/operator/tenants", "tenants:list").roles(OPERATOR),
+            routes!(tenants::list::list),
+        )
+        .at(
+            Endpoint::post("/api/operator/tenants", "tenants:provision").roles(OPERATOR),
+            routes!(tenants::provision::provision),
+        )
+        .at(
+            Endpoint::get("/api/operator/tenants/{id}", "tenants:read")
+                .roles(OPERATOR)
+                .tenant(TenantRule::Path("id"))
+                .on("tenant", "id"),
+            routes!(tenants::get::get),
+        )
+        .at(
+            Endpoint::patch("/api/operator/tenants/{id}", "tenants:update")
+                .roles(OPERATOR)
+                .tenant(TenantRule::Path("id"))
+                .on("tenant", "id"),
+            routes!(tenants::update::update),
+        )
+        .at(
             Endpoint::post("/api/operator/tenants/{id}/suspend", "tenants:suspend")
                 .roles(OPERATOR)
                 .tenant(TenantRule::Path("id"))
                 .on("tenant", "id"),
             routes!(tenants::suspend::suspend),
+        )
+        .at(
+            Endpoint::post("/api/operator/tenants/{id}/reactivate", "tenants:reactivate")
+                .roles(OPERATOR)
+                .tenant(TenantRule::Path("id"))
+                .on("tenant", "id"),
+            routes!(tenants::reactivate::reactivate),
+        )
+        .at(
+            Endpoint::put("/api/operator/tenants/{id}/access-mode", "tenants:set_access_mode")
+                .roles(OPERATOR)
+                .tenant(TenantRule::Path("id"))
+                .on("tenant", "id"),
+            routes!(tenants::set_access_mode::set_access_mode),
+        )
+        .at(
+            Endpoint::put("/api/operator/tenants/{id}/plan", "tenants:change_plan")
+                .roles(OPERATOR)
+                .tenant(TenantRule::Path("id"))
+                .on("tenant", "id"),
+            routes!(tenants::change_plan::change_plan),
+        )
+        .at(
+            Endpoint::get("/api/operator/tenants/{id}/flags", "flags:list")
+                .roles(OPERATOR)
+                .tenant(TenantRule::Path("id"))
+                .on("tenant", "id"),
+            routes!(tenant_flags::list::list),
+        )
+        .at(
+            Endpoint::get("/api/operator/tenants/{id}/flags/{key}", "flags:read")
+                .roles(OPERATOR)
+                .tenant(TenantRule::Path("id"))
+                .on("tenant", "id"),
+            routes!(tenant_flags::get::get),
+        )
+        .at(
+            Endpoint::put("/api/operator/tenants/{id}/flags/{key}", "flags:set")
+                .roles(OPERATOR)
+                .tenant(TenantRule::Path("id"))
+                .on("tenant", "id"),
+            routes!(tenant_flags::set::set),
+        )
+        .at(
+            Endpoint::delete("/api/operator/tenants/{id}/flags/{key}", "flags:clear")
+                .roles(OPERATOR)
+                .tenant(TenantRule::Path("id"))
+                .on("tenant", "id"),
+            routes!(tenant_flags::clear::clear),
+        )
+        // The platform, by operators.
+        .at(
+            Endpoint::get("/api/operator/health", "platform:health").roles(OPERATOR),
+            routes!(platform::health::health),
+        )
+        .at(
+            Endpoint::get("/api/operator/projections", "platform:projections").roles(OPERATOR),
+            routes!(platform::projections::projections),
+        )
+        // A tenant, by its own people.
+        .at(
+            Endpoint::get("/auth/me", "me:read").roles(MEMBERS).tenant(TenantRule::Own),
+            routes!(me::get::get),
+        )
+        .at(
+            Endpoint::get("/api/v1/tenants/me", "own_tenant:read").roles(MANAGERS).tenant(TenantRule::Own),
+            routes!(own_tenant::get::get),
+        )
+        .at(
+            Endpoint::patch("/api/v1/tenants/me", "own_tenant:update")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own),
+            routes!(own_tenant::update::update),
+        )
+        .at(
+            Endpoint::put("/api/v1/tenants/me/plan", "own_tenant:change_plan")
+                .roles(OWNER)
+                .tenant(TenantRule::Own),
+            routes!(own_tenant::change_plan::change_plan),
+        )
+        .at(
+            Endpoint::get("/api/v1/tenants/me/audit-logs", "own_tenant:audit_logs")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own),
+            routes!(own_tenant::audit_logs::audit_logs),
+        )
+        .at(
+            Endpoint::get("/api/v1/users", "users:list").roles(MANAGERS).tenant(TenantRule::Own),
+            routes!(users::list::list),
+        )
+        .at(
+            Endpoint::post("/api/v1/users", "users:invite").roles(MANAGERS).tenant(TenantRule::Own),
+            routes!(users::invite::invite),
+        )
+        .at(
+            Endpoint::get("/api/v1/users/{id}", "users:read")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("user", "id"),
+            routes!(users::get::get),
+        )
+        .at(
+            Endpoint::patch("/api/v1/users/{id}", "users:update")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("user", "id"),
+            routes!(users::update::update),
+        )
+        .at(
+            Endpoint::delete("/api/v1/users/{id}", "users:remove")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("user", "id"),
+            routes!(users::remove::remove),
+        )
+        .at(
+            Endpoint::put("/api/v1/users/{id}/role", "users:set_role")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("user", "id"),
+            routes!(users::set_role::set_role),
+        )
+        .at(
+            Endpoint::put("/api/v1/users/{id}/status", "users:set_status")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("user", "id"),
+            routes!(users::set_status::set_status),
+        )
+        .at(
+            Endpoint::get("/api/v1/memberships", "memberships:list").roles(MANAGERS).tenant(TenantRule::Own),
+            routes!(memberships::list::list),
+        )
+        .at(
+            Endpoint::post("/api/v1/memberships", "memberships:invite")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own),
+            routes!(memberships::invite::invite),
+        )
+        .at(
+            Endpoint::patch("/api/v1/memberships/{id}", "memberships:update")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("membership", "id"),
+            routes!(memberships::update::update),
+        )
+        .at(
+            Endpoint::delete("/api/v1/memberships/{id}", "memberships:remove")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("membership", "id"),
+            routes!(memberships::remove::remove),
+        )
+        // Applications and their keys, by developers.
+        .at(
+            Endpoint::get("/api/developer/applications", "applications:list").roles(DEVELOPER),
+            routes!(applications::list::list),
+        )
+        .at(
+            Endpoint::post("/api/developer/applications", "applications:register").roles(DEVELOPER),
+            routes!(applications::register::register),
+        )
+        .at(
+            Endpoint::get("/api/developer/applications/{id}", "applications:read")
+                .roles(DEVELOPER)
+                .on("application", "id"),
+            routes!(applications::get::get),
+        )
+        .at(
+            Endpoint::patch("/api/developer/applications/{id}", "applications:update")
+                .roles(DEVELOPER)
+                .on("application", "id"),
+            routes!(applications::update::update),
+        )
+        .at(
+            Endpoint::put("/api/developer/applications/{id}/status", "applications:set_status")
+                .roles(DEVELOPER)
+                .on("application", "id"),
+            routes!(applications::set_status::set_status),
+        )
+        .at(
+            Endpoint::get("/api/developer/applications/{id}/keys", "keys:list")
+                .roles(DEVELOPER)
+                .on("application", "id"),
+            routes!(keys::list::list),
+        )
+        .at(
+            Endpoint::post("/api/developer/applications/{id}/keys", "keys:issue")
+                .roles(DEVELOPER)
+                .on("application", "id"),
+            routes!(keys::issue::issue),
+        )
+        .at(
+            Endpoint::delete("/api/developer/applications/{id}/keys/{kid}", "keys:revoke")
+                .roles(DEVELOPER)
+                .on("key", "kid"),
+            routes!(keys::revoke::revoke),
+        )
+        // Flags, for polling applications: audited in passing, and served with their age by a node that can't know.
+        .at(
+            Endpoint::get("/api/v1/flags", "flags:poll")
+                .scope(Scope::FlagRead)
+                .tenant(TenantRule::Connected)
+                .hot()
+                .serves_stale(),
+            routes!(flags::poll::poll),
+        )
+        .at(
+            Endpoint::post("/ofrep/v1/evaluate/flags", "flags:evaluate_all")
+                .scope(Scope::FlagRead)
+                .tenant(TenantRule::Connected)
+                .hot()
+                .serves_stale()
+                .reads(),
+            routes!(ofrep::bulk::bulk),
+        )
+        .at(
+            Endpoint::post("/ofrep/v1/evaluate/flags/{key}", "flags:evaluate")
+                .scope(Scope::FlagRead)
+                .tenant(TenantRule::Connected)
+                .hot()
+                .serves_stale()
+                .reads()
+                .on("flag", "key"),
+            routes!(ofrep::single::single),
+        )
+        // The audit trail, by auditors.
+        .at(Endpoint::get("/api/auditor/audit-logs", "audit:list").roles(AUDITOR), routes!(audit::list::list))
+        .at(
+            Endpoint::get("/api/auditor/audit-logs/export", "audit:export").roles(AUDITOR),
+            routes!(audit::export::export),
         )
 }
 

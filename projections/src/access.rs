@@ -155,6 +155,11 @@ impl AccessMemory {
         })
     }
 
+    /// A membership by its id, also one that is disabled or removed.
+    pub fn membership_by_id(&self, membership: MembershipId) -> Option<MemberAccess> {
+        self.read().memberships.get(&membership).map(|(_, access)| *access)
+    }
+
     /// A person's membership in a tenant, also one that is disabled or removed.
     pub fn membership(&self, tenant: TenantId, person: PersonId) -> Option<MemberAccess> {
         let known = self.read();

@@ -226,6 +226,16 @@ impl MembershipDirectory {
         list::get(client, from, person.0).await
     }
 
+    /// How many people belong to a tenant, the invited and the disabled included; counts no further than `up_to`.
+    pub async fn count(client: &Client, tenant: TenantId, up_to: u32) -> Result<u32, QueryError> {
+        let memberships = view("membership_directory", VERSION);
+        let sql = format!(
+            "SELECT count(*) FROM (SELECT FROM {memberships} WHERE tenant = $1 AND status <> 'removed' LIMIT $2) AS m"
+        );
+        let row = client.query_one(&sql, &[&tenant.0, &i64::from(up_to)]).await?;
+        Ok(u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX))
+    }
+
     /// The plan of a list, for tests.
     pub async fn explain(client: &Client, scope: Scope, query: &ListQuery) -> Result<String, QueryError> {
         list::explain(client, Self::from(scope), query).await

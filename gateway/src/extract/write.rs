@@ -22,7 +22,7 @@ use crate::caller::Caller;
 use crate::gate::Admitted;
 use crate::keys::random;
 use crate::problem::Problem;
-use crate::state::AppState;
+use crate::state::{AppState, FRESH_FOR};
 
 /// How long a retry hears a secret again.
 const SECRET_REPLAYED_FOR: TimeDelta = TimeDelta::minutes(10);
@@ -147,7 +147,30 @@ impl<B> Write<B> {
         self.concerns(D::TYPE, id);
         let receipt = self.app.engine.dispatch::<D>(id, command, context).await?;
         self.admitted.report.receipt(&receipt);
+        self.applied(&receipt).await;
         Ok(receipt)
+    }
+
+    /// Waits until this node's own checks know of a change, so that what was taken away is gone when the caller hears of
+    /// it. Bounded by the freshness lease: after that the checks believe nothing they can't know.
+    pub(crate) async fn applied(&self, receipt: &Receipt) {
+        let Some(position) = receipt.position.filter(|_| !receipt.replayed) else { return };
+        let access = self.app.access.handle.wait_for(position, FRESH_FOR);
+        let flags = self.app.flags.handle.wait_for(position, FRESH_FOR);
+        let (access, flags) = futures::join!(access, flags);
+        if access.and(flags).is_err() {
+            tracing::warn!(%position, "a change is durable, and this node's memory does not know of it yet");
+        }
+    }
+
+    /// The sequence that `If-Match` expects, if it was sent. [`Write::dispatch`] has it checked by the actor.
+    pub fn expected_sequence(&self) -> Option<u64> {
+        self.expected_sequence
+    }
+
+    /// For what was compared with `If-Match` already, where a process manager may be faster than the next command.
+    pub fn compared(self) -> Self {
+        Self { expected_sequence: None, ..self }
     }
 
     /// The usual answer: 200, with the id, the new `ETag` and `X-Position`.

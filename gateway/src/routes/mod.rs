@@ -15,7 +15,18 @@
 //!
 //! That is all: the gate, the audit trail, OpenAPI, metrics and the walk over every route follow from the entry.
 
+pub mod applications;
+pub mod audit;
 pub mod docs;
+pub mod flags;
 pub mod health;
+pub mod keys;
+pub mod me;
+pub mod memberships;
+pub mod ofrep;
+pub mod own_tenant;
+pub mod platform;
+pub mod tenant_flags;
 pub mod tenants;
+pub mod users;
 pub mod well_known;

@@ -58,6 +58,17 @@ fn outcome() -> Schema {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
 }
 
+impl AuditView {
+    /// As the tenant it concerns sees it: where operators and our own machines came from is not its business.
+    pub fn for_its_tenant(mut self) -> Self {
+        if !matches!(self.actor_type, ActorKind::User | ActorKind::Application) {
+            self.address = None;
+            self.user_agent = None;
+        }
+        self
+    }
+}
+
 impl From<AuditRow> for AuditView {
     fn from(row: AuditRow) -> Self {
         Self {

@@ -12,3 +12,35 @@ pub use audit::AuditView;
 pub use flag::FlagView;
 pub use tenant::{OwnTenantView, TenantView};
 pub use user::{MembershipView, UserMembership, UserView};
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::extract::{Read, etag, is_current};
+
+/// One thing, with its `ETag`; 304 if the caller has it already.
+pub fn shown(read: &Read, sequence: i64, view: &impl Serialize) -> Response {
+    let tag = etag(sequence.unsigned_abs());
+    let current = tag.to_str().is_ok_and(|tag| is_current(&read.headers, tag));
+    let mut response =
+        if current { StatusCode::NOT_MODIFIED.into_response() } else { Json(view).into_response() };
+    response.headers_mut().insert(header::ETAG, tag);
+    // Permissions change: whoever keeps it asks again before using it.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    response
+}
+
+/// One thing with the `ETag` that `If-Match` is compared with, where the answer tells of more than that: never 304.
+pub fn tagged(sequence: i64, view: &impl Serialize) -> Response {
+    let mut response = Json(view).into_response();
+    response.headers_mut().insert(header::ETAG, etag(sequence.unsigned_abs()));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// For answers that hold a secret: nobody on the way keeps them.
+pub fn never_stored(response: &mut Response) {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}

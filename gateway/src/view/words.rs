@@ -56,5 +56,5 @@ pub fn tenant_role_or_null() -> Schema {
 
 /// A set of scopes.
 pub fn scopes() -> Schema {
-    ArrayBuilder::new().items(scope()).into()
+    ArrayBuilder::new().items(utoipa::openapi::RefOr::T(scope())).into()
 }

@@ -1,0 +1,265 @@
+//! What a person is in a tenant: inviting, roles, status, removal. Several endpoints lead here.
+//!
+//! Every gain and loss of ownership is decided by the tenant first, as a step of the request; the membership follows as
+//! the request's own command. The process manager `ownership` does the same from the tenant's event, so that a crash in
+//! between leaves nothing half-done.
+
+use aggregates::membership::{self, Membership, MembershipCommand};
+use aggregates::tenant::{Tenant, TenantCommand};
+use aggregates::user::{EMAIL_CLAIM, User, UserCommand};
+use chrono::{DateTime, SubsecRound, Utc};
+use engine::command::{DispatchError, Receipt};
+use kernel::{Claim, MembershipId, PersonId, TenantId};
+use projections::{MemberAccess, MembershipDirectory, Scope, TenantDirectory};
+use schemas::events::OwnershipLoss;
+use schemas::values::{EmailAddress, MembershipKind, MembershipStatus, PersonName, Role};
+use serde::Deserialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::caller::Caller;
+use crate::extract::Write;
+use crate::problem::{Code, Problem};
+use crate::step::step;
+use crate::view::words;
+
+/// An invitation as it is asked for.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = InviteUser, example = json!({"email": "ben@acme.example", "role": "user", "kind": "staff"}))]
+pub struct Invite {
+    #[schema(value_type = String, format = Email, max_length = 254)]
+    pub email: EmailAddress,
+    /// Left out: `user`. Only an owner may invite an owner.
+    #[schema(schema_with = words::tenant_role_or_null, required = false)]
+    pub role: Option<Role>,
+    /// Left out: `staff`.
+    #[schema(schema_with = words::membership_kind_or_null, required = false)]
+    pub kind: Option<MembershipKind>,
+    /// Of a person who is not known yet; whoever is known keeps their name.
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 100)]
+    pub first_name: Option<PersonName>,
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 100)]
+    pub last_name: Option<PersonName>,
+    /// Left out: seven days from now.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// Who was invited.
+pub struct Invited {
+    pub person: PersonId,
+    pub membership: MembershipId,
+    pub receipt: Receipt,
+}
+
+/// Invites a person by address (FR-TENANT-001). No link is made yet: who accepts proves otherwise to be the person.
+///
+/// # Errors
+/// ERR-AUTH-403 for a role that is not the caller's to give; ERR-VAL-409 if they are a member; ERR-VAL-422 `capacity`.
+pub async fn invite(write: &Write<Invite>) -> Result<Invited, Problem> {
+    let tenant = write.tenant()?;
+    let wish = &write.body;
+    let role = wish.role.unwrap_or(Role::User);
+    if role == Role::Owner {
+        only_owners(&write.caller)?;
+    }
+    let person = register(write, wish).await?;
+    has_room(write, tenant, person).await?;
+    let membership = membership::id_of(tenant, person);
+    let command = MembershipCommand::Invite {
+        tenant,
+        person,
+        role,
+        kind: wish.kind.unwrap_or(MembershipKind::Staff),
+        expires_at: wish.expires_at.map(|end| end.trunc_subsecs(6)),
+        token_hash: None,
+        now: write.now(),
+    };
+    if role != Role::Owner {
+        let receipt = write.dispatch::<Membership>(membership.0, command).await?;
+        return Ok(Invited { person, membership, receipt });
+    }
+    // The tenant may refuse a further owner: then there is no invitation either.
+    let asked = (tenant, person, role, wish.kind, wish.expires_at);
+    let invited = step::<Membership, _>(write, "membership", membership.0, &asked, command).await?;
+    match write.dispatch::<Tenant>(tenant.0, TenantCommand::AddOwner { person }).await {
+        Ok(decided) => {
+            let receipt = Receipt { position: decided.position.or(invited.position), ..invited };
+            Ok(Invited { person, membership, receipt })
+        }
+        Err(problem) => {
+            let back = MembershipCommand::Remove;
+            // Refused only if it is gone already.
+            let _ = step::<Membership, _>(write, "take_back", membership.0, &asked, back).await;
+            Err(problem)
+        }
+    }
+}
+
+/// The person of the address: whoever holds it, or a new one.
+async fn register(write: &Write<Invite>, wish: &Invite) -> Result<PersonId, Problem> {
+    let holder = holder(write, &wish.email).await?;
+    let known = holder.is_some();
+    let person = holder.unwrap_or_else(|| PersonId(write.new_id("person")));
+    let command = UserCommand::Register {
+        person,
+        email: wish.email.clone(),
+        first_name: wish.first_name.clone().filter(|_| !known),
+        last_name: wish.last_name.clone().filter(|_| !known),
+        verified: false,
+    };
+    let asked = (&wish.email, &wish.first_name, &wish.last_name);
+    match step::<User, _>(write, "register", person.0, &asked, command).await {
+        Ok(_) => Ok(person),
+        // Somebody registered the address in between, perhaps in an earlier try of this request.
+        Err(DispatchError::ClaimTaken { .. }) => {
+            self::holder(write, &wish.email).await?.ok_or_else(|| Problem::conflict("lost_race"))
+        }
+        // The person changed names or address since; it is them all the same.
+        Err(DispatchError::Rejected { .. }) if known => Ok(person),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn holder(write: &Write<Invite>, email: &EmailAddress) -> Result<Option<PersonId>, Problem> {
+    let claim = Claim::new(EMAIL_CLAIM, email.as_str());
+    let holder = write.app.engine.claim_holder(&claim).await.map_err(|error| {
+        tracing::warn!(%error, "a claim could not be looked up");
+        Problem::unavailable("database")
+    })?;
+    Ok(holder.map(|stream| PersonId(stream.id)))
+}
+
+/// The plan's limit of users, by the read model: two invitations at once may both find the last place.
+async fn has_room(write: &Write<Invite>, tenant: TenantId, person: PersonId) -> Result<(), Problem> {
+    let before = write.app.access.memory.membership(tenant, person);
+    if before.is_some_and(|member| member.status != MembershipStatus::Removed) {
+        return Ok(());
+    }
+    let client = write.app.connection().await?;
+    let row = TenantDirectory::get(&client, Scope::Tenant(tenant), tenant).await?;
+    let limit = row.ok_or_else(Problem::not_found)?.plan.limits().users;
+    let count = MembershipDirectory::count(&client, tenant, limit).await?;
+    if count < limit { Ok(()) } else { Err(Problem::rule("capacity")) }
+}
+
+/// A member of the tenant that the request concerns; whoever was removed is not there.
+///
+/// # Errors
+/// ERR-RES-404, also for another tenant's.
+pub fn member<B>(write: &Write<B>, person: Uuid) -> Result<MemberAccess, Problem> {
+    let member = write.app.access.memory.membership(write.tenant()?, PersonId(person));
+    member.filter(|member| member.status != MembershipStatus::Removed).ok_or_else(Problem::not_found)
+}
+
+/// The same by the membership's id.
+///
+/// # Errors
+/// ERR-RES-404, also for another tenant's.
+pub fn member_by_membership<B>(write: &Write<B>, id: Uuid) -> Result<MemberAccess, Problem> {
+    let tenant = write.tenant()?;
+    let member = write.app.access.memory.membership_by_id(MembershipId(id)).ok_or_else(Problem::not_found)?;
+    if member.tenant != tenant {
+        return Err(Problem::hidden());
+    }
+    if member.status == MembershipStatus::Removed { Err(Problem::not_found()) } else { Ok(member) }
+}
+
+/// Gives a member another role (FR-TENANT-004).
+///
+/// # Errors
+/// ERR-AUTH-403: an administrator neither makes nor unmakes owners; ERR-VAL-422 `last_owner`, `capacity`.
+pub async fn set_role<B>(
+    write: Write<B>,
+    member: MemberAccess,
+    role: Role,
+) -> Result<(Write<B>, Receipt), Problem> {
+    if !role.is_tenant() {
+        return Err(Problem::field("/role", "must be owner, administrator or user"));
+    }
+    if role == Role::Owner {
+        only_owners(&write.caller)?;
+    }
+    let decision = match role {
+        Role::Owner => TenantCommand::AddOwner { person: member.person },
+        to => loss(member, OwnershipLoss::Downgraded { to }),
+    };
+    let write = decide(write, member, role == Role::Owner, decision).await?;
+    let command = MembershipCommand::ChangeRole { role };
+    let receipt = write.dispatch::<Membership>(member.membership.0, command).await?;
+    Ok((write, receipt))
+}
+
+/// Disables or enables a member (FR-TENANT-006). A disabled owner is none; enabled again, they are one again.
+///
+/// # Errors
+/// ERR-AUTH-403: an administrator neither makes nor unmakes owners; ERR-VAL-422 `last_owner`, `capacity`.
+pub async fn set_status<B>(
+    write: Write<B>,
+    member: MemberAccess,
+    disabled: bool,
+) -> Result<(Write<B>, Receipt), Problem> {
+    let gains = !disabled && member.role == Role::Owner;
+    let decision = match disabled {
+        false => TenantCommand::AddOwner { person: member.person },
+        true => loss(member, OwnershipLoss::Disabled),
+    };
+    let command = if disabled { MembershipCommand::Disable } else { MembershipCommand::Enable };
+    let write = if disabled || gains { decide(write, member, gains, decision).await? } else { write };
+    let receipt = write.dispatch::<Membership>(member.membership.0, command).await?;
+    Ok((write, receipt))
+}
+
+/// Takes a member out of the tenant (FR-TENANT-002). The person stays, and may belong to others.
+///
+/// # Errors
+/// ERR-AUTH-403: an administrator removes no owner; ERR-VAL-422 `last_owner`.
+pub async fn remove<B>(write: Write<B>, member: MemberAccess) -> Result<(Write<B>, Receipt), Problem> {
+    let write = decide(write, member, false, loss(member, OwnershipLoss::Removed)).await?;
+    let receipt = write.dispatch::<Membership>(member.membership.0, MembershipCommand::Remove).await?;
+    Ok((write, receipt))
+}
+
+fn loss(member: MemberAccess, because: OwnershipLoss) -> TenantCommand {
+    TenantCommand::RemoveOwner { person: member.person, because }
+}
+
+/// Lets the tenant decide about an owner. An owner always asks, so that no promotion under way is missed; an
+/// administrator may only where no owner is concerned.
+async fn decide<B>(
+    write: Write<B>,
+    member: MemberAccess,
+    gains: bool,
+    decision: TenantCommand,
+) -> Result<Write<B>, Problem> {
+    if write.caller.role != Some(Role::Owner) {
+        return if member.role == Role::Owner || gains {
+            Err(Problem::forbidden("forbidden"))
+        } else {
+            Ok(write)
+        };
+    }
+    // The process manager may be faster than this request's own command, and its event is no reason for a 412.
+    let write = if member.role == Role::Owner || gains { compare(write, member).await? } else { write };
+    let asked = format!("{decision:?}");
+    let receipt = step::<Tenant, _>(&write, "decide", member.tenant.0, &asked, decision).await?;
+    write.applied(&receipt).await;
+    Ok(write)
+}
+
+/// Compares `If-Match` with the membership as the read model has it.
+async fn compare<B>(write: Write<B>, member: MemberAccess) -> Result<Write<B>, Problem> {
+    let Some(expected) = write.expected_sequence() else { return Ok(write) };
+    let client = write.app.connection().await?;
+    let row = MembershipDirectory::get(&client, Scope::Tenant(member.tenant), member.membership).await?;
+    let found = row.ok_or_else(Problem::not_found)?.sequence.unsigned_abs();
+    if found != expected {
+        let stale = Problem::new(Code::Conflict, "precondition_failed");
+        return Err(stale.with_status(axum::http::StatusCode::PRECONDITION_FAILED));
+    }
+    Ok(write.compared())
+}
+
+fn only_owners(caller: &Caller) -> Result<(), Problem> {
+    if caller.role == Some(Role::Owner) { Ok(()) } else { Err(Problem::forbidden("forbidden")) }
+}

@@ -1,0 +1,3 @@
+//! Flags, as polling applications get them.
+
+pub mod poll;

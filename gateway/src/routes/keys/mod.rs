@@ -1,0 +1,5 @@
+//! An application's API keys, as developers manage them.
+
+pub mod issue;
+pub mod list;
+pub mod revoke;

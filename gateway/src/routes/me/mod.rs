@@ -1,0 +1,3 @@
+//! The caller, to themselves.
+
+pub mod get;

@@ -1,0 +1,65 @@
+//! `GET /api/operator/health` (FR-SYS-005)
+
+use axum::Json;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::extract::Read;
+use crate::problem::Problem;
+use crate::readiness::Component;
+
+/// How the platform is, as this node knows it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PlatformHealth, example = json!({
+    "healthy": true, "components": [{"name": "journal", "ready": true, "state": "owned"}],
+    "journal": {"writes": true, "shard": "owned", "actors_live": 12, "commands_under_way": 0, "writer_queue": 0,
+        "quarantined": []}
+}))]
+pub struct PlatformHealth {
+    /// True if every component is ready and no aggregate is in quarantine.
+    pub healthy: bool,
+    pub components: Vec<Component>,
+    pub journal: JournalHealth,
+}
+
+/// How the journal's writer and the actors are.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JournalHealth {
+    /// True if commands are carried out now.
+    pub writes: bool,
+    /// `owned`, `waiting`, `recovering` or `stopped`.
+    pub shard: String,
+    pub actors_live: usize,
+    pub commands_under_way: usize,
+    pub writer_queue: usize,
+    /// Aggregates that can't be loaded or folded, such as `tenant/018f6b1e-…`; their neighbours work on.
+    pub quarantined: Vec<String>,
+}
+
+/// Show how the platform is
+#[utoipa::path(
+    get,
+    path = "/api/operator/health",
+    tag = "operations",
+    responses((status = OK, description = "How it is.", body = PlatformHealth)),
+)]
+pub async fn health(read: Read) -> Result<Json<PlatformHealth>, Problem> {
+    let mut components = read.app.readiness.components();
+    let database = read.app.connection().await.is_ok();
+    let state = if database { "reachable" } else { "unreachable" };
+    components.push(Component { name: "database", ready: database, state: state.to_owned() });
+    let engine = read.app.engine.health();
+    let quarantined: Vec<_> = engine.quarantined.iter().map(|it| it.stream.to_string()).collect();
+    Ok(Json(PlatformHealth {
+        healthy: quarantined.is_empty() && components.iter().all(|component| component.ready),
+        components,
+        journal: JournalHealth {
+            writes: engine.writes,
+            shard: engine.shard.to_owned(),
+            actors_live: engine.actors_live,
+            commands_under_way: engine.commands_under_way,
+            writer_queue: engine.writer_queue,
+            quarantined,
+        },
+    }))
+}

@@ -1,0 +1,4 @@
+//! How the platform is, for operators (FR-SYS-005).
+
+pub mod health;
+pub mod projections;

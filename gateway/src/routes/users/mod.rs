@@ -1,0 +1,9 @@
+//! The people of a tenant, as its owners and administrators see them. The id is the person's.
+
+pub mod get;
+pub mod invite;
+pub mod list;
+pub mod remove;
+pub mod set_role;
+pub mod set_status;
+pub mod update;
