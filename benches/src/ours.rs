@@ -37,7 +37,7 @@ impl Ours {
         let pool = Pool::builder(manager).max_size(READ_CONNECTIONS).build()?;
         // Nothing secret is claimed here; a deployment's key is random.
         let codec = Codec::new(Arc::new(Plain), schemas::upcasters(), &[0; 32]);
-        let journal = Arc::new(PgJournal::new(config, pool, codec));
+        let journal = Arc::new(PgJournal::new(config, pool, codec)?);
         let config = EngineConfig::new(WriterConfig::new(ShardId(0), SystemIds.fresh()));
         let engine =
             Engine::start(config, journal, Live::default(), Arc::new(SystemClock), Arc::new(SystemIds))

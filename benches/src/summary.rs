@@ -5,8 +5,10 @@ use serde::Serialize;
 use crate::round::Round;
 use crate::stock::StockPool;
 
-/// How many times stock we promise to be at 256 in flight on a quiet machine.
+/// How many times stock we promise to be at [`PROMISED_IN_FLIGHT`] on a quiet machine.
 pub const RATIO_MIN: f64 = 10.0;
+/// Where the promise holds; with less in flight there is less to gather in one commit.
+pub const PROMISED_IN_FLIGHT: usize = 256;
 
 /// A median with the lowest and the highest it is the median of.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -76,7 +78,10 @@ impl Level {
             "{median:.1} times stock at {} in flight ({lowest:.1} to {highest:.1} over the rounds)",
             self.in_flight
         );
-        if median < RATIO_MIN {
+        if self.in_flight != PROMISED_IN_FLIGHT {
+            let under = if median < RATIO_MIN { format!(", under {RATIO_MIN}") } else { String::new() };
+            format!("{ratio}{under}; the promise is made for {PROMISED_IN_FLIGHT}.")
+        } else if median < RATIO_MIN {
             format!("UNDER {RATIO_MIN}: {ratio}. At least {RATIO_MIN} times is wanted.")
         } else {
             format!("{ratio}; at least {RATIO_MIN} is wanted.")
@@ -134,5 +139,7 @@ pub mod tests {
         assert!(level(&[99.0], &[10.0]).verdict().starts_with("UNDER 10: 9.9 times stock"));
         assert!(!level(&[100.0], &[10.0]).verdict().contains("UNDER"));
         assert_eq!(level(&[100.0], &[]).ratio(), None);
+        let alone = Level { in_flight: 1, ..level(&[20.0], &[10.0]) };
+        assert!(alone.verdict().contains(", under 10; the promise is made for 256"));
     }
 }
