@@ -285,3 +285,6 @@ async fn audit(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

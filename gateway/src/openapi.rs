@@ -175,12 +175,8 @@ fn examples(value: &mut Value, known: &Value) {
     match value {
         Value::Object(fields) => {
             if let Some(Value::Object(content)) = fields.get_mut("content") {
-                for media in content.values_mut() {
-                    let name = media["schema"]["$ref"].as_str().and_then(|at| at.rsplit('/').next());
-                    let example = name.map(|name| known[name]["example"].clone());
-                    if let Some(example) = example.filter(|example| !example.is_null())
-                        && media.get("example").is_none()
-                    {
+                for media in content.values_mut().filter(|media| media.get("example").is_none()) {
+                    if let Some(example) = example(&media["schema"], known) {
                         media["example"] = example;
                     }
                 }
@@ -190,6 +186,26 @@ fn examples(value: &mut Value, known: &Value) {
         Value::Array(items) => items.iter_mut().for_each(|item| examples(item, known)),
         _ => {}
     }
+}
+
+/// The example of a schema: its own, or one made of its parts'.
+fn example(schema: &Value, known: &Value) -> Option<Value> {
+    if let Some(own) = schema.get("example") {
+        return Some(own.clone());
+    }
+    if let Some(at) = schema["$ref"].as_str() {
+        return example(&known[at.rsplit('/').next()?], known);
+    }
+    if let Some(items) = schema.get("items") {
+        return Some(json!([example(items, known)?]));
+    }
+    let properties = schema["properties"].as_object()?;
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    let mut made = Map::new();
+    for name in required.iter().filter_map(Value::as_str) {
+        made.insert(name.to_owned(), example(properties.get(name)?, known)?);
+    }
+    (!made.is_empty()).then_some(Value::Object(made))
 }
 
 #[cfg(test)]

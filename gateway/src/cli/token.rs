@@ -1,0 +1,112 @@
+//! `tenantry token`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use engine::clock::{SystemClock, SystemIds};
+use engine::codec::{Codec, Plain};
+use engine::feed::Live;
+use engine::ledger::AuditLedger;
+use kernel::{Clock, Ids, PersonId, TenantId};
+use schemas::values::Role;
+
+use crate::audit::Audit;
+use crate::data_dir::{DataDir, DataDirError};
+use crate::database::{self, Database};
+use crate::keys::KeyStore;
+use crate::local::{self, AskError, Issued, Issuer, TokenWish};
+use crate::settings::{Store, duration};
+
+#[derive(Debug, Args)]
+pub struct TokenArgs {
+    /// What the token's holder may act as: operator, supervisor, auditor, developer; or owner, administrator, user
+    #[arg(long)]
+    role: Role,
+
+    /// The tenant the token is limited to; needed for owner, administrator and user
+    #[arg(long, value_name = "ID")]
+    tenant: Option<TenantId>,
+
+    /// The person whose token it is; else it is that of this machine's user
+    #[arg(long, value_name = "ID")]
+    person: Option<PersonId>,
+
+    /// How long it lives, at most 15m
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration)]
+    ttl: Duration,
+
+    #[command(flatten)]
+    store: Store,
+}
+
+pub async fn run(args: TokenArgs) -> anyhow::Result<()> {
+    let wish =
+        TokenWish { role: args.role, tenant: args.tenant, person: args.person, ttl_s: args.ttl.as_secs() };
+    wish.check()?;
+    let issued = obtain(&args.store, &wish).await?;
+    println!("{}", issued.token);
+    Ok(())
+}
+
+/// A token from the running server, or, if none runs, signed here.
+pub async fn obtain(store: &Store, wish: &TokenWish) -> anyhow::Result<Issued> {
+    let data_dir = store.data_dir();
+    match local::ask(&data_dir, wish).await {
+        Ok(issued) => Ok(issued),
+        Err(AskError::NoServer) => sign_here(store, wish).await,
+        Err(error) => Err(error)
+            .with_context(|| format!("no token from the server with data in {}", data_dir.display())),
+    }
+}
+
+/// Signs with the keys in the database. Nobody serves meanwhile: the data directory is ours.
+async fn sign_here(store: &Store, wish: &TokenWish) -> anyhow::Result<Issued> {
+    let path = store.data_dir();
+    if !path.exists() {
+        anyhow::bail!(
+            "no server runs, and there is no data directory {}: start `tenantry serve`, or name the right one with \
+             --data-dir",
+            path.display()
+        );
+    }
+    let _ours = match DataDir::take(&path) {
+        Ok(ours) => ours,
+        Err(error @ DataDirError::InUse { .. }) => {
+            return Err(error).context("a server is starting or stopping; try again in a moment");
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let database = Database::open(store).await?;
+    let issued = sign(store, &database, wish).await;
+    database.leave_as_found().await?;
+    issued
+}
+
+async fn sign(store: &Store, database: &Database, wish: &TokenWish) -> anyhow::Result<Issued> {
+    drop(database.owner(store.database_wait).await?);
+    database.check().await?;
+    let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(SystemIds));
+    let pool = database.pool(4)?;
+    // The same checks as a server's start: never against a foreign or older journal's keys.
+    database::journal(&pool).await?;
+    let keys = KeyStore::new(pool.clone(), store.master_key()?, clock.clone(), ids.clone());
+    let (keys, claim_key) = keys.open(&store.public_url()).await?;
+    if let Some(tenant) = wish.tenant {
+        let client = pool.get().await?;
+        let known =
+            "SELECT EXISTS (SELECT FROM events WHERE aggregate_type = 'tenant' AND aggregate_id = $1)";
+        if !client.query_one(known, &[&tenant.to_string()]).await?.get::<_, bool>(0) {
+            return Err(local::IssueError::NoTenant(tenant).into());
+        }
+    }
+    let codec = Codec::new(Arc::new(Plain), schemas::upcasters(), &claim_key);
+    let ledger = AuditLedger::start(pool, codec, Live::default(), clock.clone());
+    let audit = Audit::new(Arc::new(ledger.clone()), clock.clone(), ids.clone());
+    let issuer = Issuer { tokens: &keys.tokens, audit: &audit, clock: &*clock, ids: &*ids };
+    let uid = rustix::process::getuid().as_raw();
+    let issued = issuer.issue(wish, uid).await;
+    ledger.drain().await;
+    Ok(issued?)
+}

@@ -1,0 +1,179 @@
+//! Listeners: connections in bounded number, heads in bounded time and size, and an orderly end.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::request::Peer;
+use crate::telemetry;
+
+/// The pause after the system refuses a connection, most often because file descriptors ran out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Bounds of a listener.
+#[derive(Clone, Debug)]
+pub struct ConnectionLimits {
+    pub connections_max: usize,
+    pub header_bytes_max: usize,
+    /// How long a head may take (slowloris), and an idle connection is kept.
+    pub header_timeout: Duration,
+    /// How long requests may take to end when it stops.
+    pub stop_timeout: Duration,
+}
+
+/// Who is at the other end of a local socket.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalPeer {
+    pub uid: u32,
+}
+
+/// Serves a TCP listener until it is told to stop; returns when all connections have ended.
+pub async fn serve_tcp(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+) {
+    let server = Connections::new(limits);
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = server.next(listener.accept()) => accepted,
+        };
+        let Some(((stream, address), permit)) = accepted else { continue };
+        // Answers are small and are waited for.
+        let _ = stream.set_nodelay(true);
+        server.take(stream, router.clone(), move |request| with_address(request, address), permit);
+    }
+    server.end().await;
+}
+
+/// Serves a local socket, for this user and root only.
+pub async fn serve_unix(
+    listener: UnixListener,
+    router: Router,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+) {
+    let own = rustix::process::geteuid().as_raw();
+    let server = Connections::new(limits);
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = server.next(listener.accept()) => accepted,
+        };
+        let Some(((stream, _), permit)) = accepted else { continue };
+        let Ok(uid) = stream.peer_cred().map(|peer| peer.uid()) else { continue };
+        if uid != own && uid != 0 {
+            tracing::warn!(peer.uid = uid, "refused a connection to the local socket: it is another user's");
+            continue;
+        }
+        let mark = move |request: &mut Request<Body>| {
+            request.extensions_mut().insert(LocalPeer { uid });
+        };
+        server.take(stream, router.clone(), mark, permit);
+    }
+    server.end().await;
+}
+
+fn with_address(request: &mut Request<Body>, address: SocketAddr) {
+    request.extensions_mut().insert(ConnectInfo(Peer(address)));
+}
+
+struct Connections {
+    builder: Arc<Builder<TokioExecutor>>,
+    permits: Arc<Semaphore>,
+    graceful: GracefulShutdown,
+    stop_timeout: Duration,
+}
+
+impl Connections {
+    fn new(limits: ConnectionLimits) -> Self {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            .max_buf_size(limits.header_bytes_max);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
+            .max_concurrent_streams(256)
+            .keep_alive_interval(limits.header_timeout)
+            .keep_alive_timeout(limits.header_timeout);
+        Self {
+            builder: Arc::new(builder),
+            permits: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
+            graceful: GracefulShutdown::new(),
+            stop_timeout: limits.stop_timeout,
+        }
+    }
+
+    /// The next connection, once there is room for it. `None`: try again.
+    async fn next<T>(
+        &self,
+        accept: impl Future<Output = std::io::Result<T>>,
+    ) -> Option<(T, tokio::sync::OwnedSemaphorePermit)> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
+        match accept.await {
+            Ok(accepted) => Some((accepted, permit)),
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                None
+            }
+        }
+    }
+
+    fn take(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        router: Router,
+        mark: impl Fn(&mut Request<Body>) + Clone + Send + 'static,
+        permit: tokio::sync::OwnedSemaphorePermit,
+    ) {
+        let builder = Arc::clone(&self.builder);
+        let watcher = self.graceful.watcher();
+        tokio::spawn(async move {
+            metrics::gauge!(telemetry::CONNECTIONS).increment(1.0);
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (router, mark) = (router.clone(), mark.clone());
+                async move {
+                    let mut request = request.map(Body::new);
+                    mark(&mut request);
+                    Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
+                }
+            });
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            if let Err(error) = watcher.watch(connection).await {
+                tracing::debug!(%error, "a connection ended early");
+            }
+            metrics::gauge!(telemetry::CONNECTIONS).decrement(1.0);
+            drop(permit);
+        });
+    }
+
+    async fn end(self) {
+        let open = self.graceful.count();
+        if tokio::time::timeout(self.stop_timeout, self.graceful.shutdown()).await.is_err() {
+            tracing::warn!(connections = open, "connections were still busy when their time to end was over");
+        }
+    }
+}

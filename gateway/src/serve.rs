@@ -1,0 +1,317 @@
+//! The composition root: everything is made and tied together here, and nowhere else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use deadpool_postgres::Pool;
+use engine::clock::{SystemClock, SystemIds};
+use engine::codec::{Codec, Plain};
+use engine::feed::{Feed, Live};
+use engine::journal::{PgFeed, PgJournal};
+use engine::ledger::{AuditFeed, AuditLedger};
+use engine::process::Processes;
+use engine::projection::{Feeds, FollowSettings, Memories, MemoryProjection, Projector};
+use engine::writer::WriterConfig;
+use engine::{Engine, EngineConfig};
+use kernel::{Clock, Ids, ShardId};
+use projections::{AccessMemory, FlagMemory};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::Audit;
+use crate::data_dir::{DataDir, Witness};
+use crate::database::{self, Database};
+use crate::endpoint::Listener;
+use crate::keys::{KeyStore, Keys};
+use crate::listener::{serve_tcp, serve_unix};
+use crate::readiness::Readiness;
+use crate::settings::Settings;
+use crate::state::{Access, AppState, FlagSource, Parts};
+use crate::url_map::url_map;
+use crate::{cors, local, telemetry};
+
+/// There is one shard by default.
+const SHARD: ShardId = ShardId(0);
+/// How long the start waits for this node to own the shard, before it says that it waits.
+const OWNED_WITHIN: Duration = Duration::from_secs(15);
+/// How long the start waits for memory to have caught up, before it says that it waits.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const WITNESS_EVERY: Duration = Duration::from_secs(1);
+const KEYS_EVERY: Duration = Duration::from_secs(10);
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// A running server.
+pub struct Server {
+    pub public: SocketAddr,
+    pub admin: SocketAddr,
+    pub database: String,
+    pub state: AppState,
+    data_dir: Arc<DataDir>,
+    journal: uuid::Uuid,
+    ledger: AuditLedger,
+    memories: Arc<Memories>,
+    processes: Processes,
+    /// Listeners stop first, then what works in the background.
+    listening: CancellationToken,
+    listeners: Vec<JoinHandle<()>>,
+    background: CancellationToken,
+    chores: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts everything; returns when requests are answered.
+    ///
+    /// # Errors
+    /// What is missing or wrong, and what to do about it.
+    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ids: Arc<dyn Ids> = Arc::new(SystemIds);
+        let metrics = telemetry::install().context("metrics can't be recorded")?;
+        let data_dir = Arc::new(DataDir::take(&settings.store.data_dir())?);
+        let node = data_dir.node(&*ids)?;
+
+        let database = Database::open(&settings.store).await?;
+        {
+            let mut owner = database.owner(settings.store.database_wait).await?;
+            database.migrate(&mut owner).await?;
+        }
+        database.check().await?;
+        let pool = database.pool(settings.database_connections as usize)?;
+        let journal = database::journal(&pool).await?;
+        data_dir.recognise(journal)?;
+
+        let store = KeyStore::new(pool.clone(), settings.store.master_key()?, clock.clone(), ids.clone());
+        let (keys, claim_key) = store.open(&settings.store.public_url()).await?;
+        let codec = Codec::new(Arc::new(Plain), schemas::upcasters(), &claim_key);
+
+        let (live, audit_live) = (Live::default(), Live::default());
+        let pg = PgJournal::new(database.server_config().clone(), pool.clone(), codec.clone())?;
+        let engine = Engine::start(
+            engine_config(&settings, node),
+            Arc::new(pg),
+            live.clone(),
+            clock.clone(),
+            ids.clone(),
+        )
+        .await
+        .context("the engine can't be started")?;
+        let ledger = AuditLedger::start(pool.clone(), codec.clone(), audit_live.clone(), clock.clone());
+        let audit = Arc::new(Audit::new(Arc::new(ledger.clone()), clock.clone(), ids.clone()));
+
+        let feeds: Vec<Arc<dyn Feed>> = vec![
+            Arc::new(PgFeed::new(pool.clone(), codec.clone(), SHARD, live)),
+            Arc::new(AuditFeed::new(pool.clone(), codec, audit_live)),
+        ];
+        let followed = follow(&engine, Feeds::new(feeds), &pool, &clock).await?;
+        let Followed { projector, memories, processes, access, flags } = followed;
+        let readiness = Readiness::new(engine.clone(), memories.clone(), projector.clone());
+        let state = AppState::new(Parts {
+            clock,
+            ids,
+            engine: engine.clone(),
+            audit: audit.clone(),
+            access,
+            flags,
+            keys: keys.clone(),
+            pool,
+            projector,
+            limits: settings.limits(),
+            readiness,
+        });
+
+        let (listening, background) = (CancellationToken::new(), CancellationToken::new());
+        let mut server = Self {
+            public: settings.store.listen,
+            admin: settings.admin_listen,
+            database: database.place(),
+            state,
+            data_dir,
+            journal: journal.journal,
+            ledger,
+            memories,
+            processes,
+            listening,
+            listeners: Vec::new(),
+            background: background.clone(),
+            chores: Vec::new(),
+        };
+        server.chores.push(tokio::spawn(audit.run(background.clone())));
+        server.chores.push(tokio::spawn(every(UPKEEP_EVERY, background.clone(), move || {
+            metrics.run_upkeep();
+            std::future::ready(())
+        })));
+        server.chores.push(server.keep_witness());
+        server.chores.push(look_after_keys(store, keys, background));
+        if let Err(error) = server.listen(&settings).await {
+            server.stop().await;
+            return Err(error);
+        }
+        server.wait_until_ready().await;
+        Ok(server)
+    }
+
+    async fn listen(&mut self, settings: &Settings) -> anyhow::Result<()> {
+        let limits = settings.connection_limits();
+        for (listener, address) in
+            [(Listener::Public, settings.store.listen), (Listener::Admin, settings.admin_listen)]
+        {
+            let bound = TcpListener::bind(address).await.with_context(|| {
+                format!("{address} can't be listened at: choose another one, or stop what does")
+            })?;
+            let local = bound.local_addr()?;
+            let mut router = url_map().router(&self.state, listener);
+            match listener {
+                Listener::Admin => self.admin = local,
+                Listener::Public | Listener::Both => {
+                    self.public = local;
+                    router = cors::allow(router, &settings.cors_origins);
+                }
+            }
+            self.listeners.push(tokio::spawn(serve_tcp(
+                bound,
+                router,
+                limits.clone(),
+                self.listening.clone(),
+            )));
+        }
+        let socket = local::listen(self.data_dir.path()).context("the local socket can't be opened")?;
+        let router = local::router(self.state.clone());
+        self.listeners.push(tokio::spawn(serve_unix(socket, router, limits, self.listening.clone())));
+        Ok(())
+    }
+
+    /// A server that waits is a server that runs: it says so in `/ready`.
+    async fn wait_until_ready(&self) {
+        if tokio::time::timeout(OWNED_WITHIN, self.state.engine.owned()).await.is_err() {
+            tracing::warn!(
+                "another node owns the shard: this one reads, and writes when the other's lease lapses"
+            );
+        }
+        let memories = &self.memories;
+        let ready = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            while !memories.are_ready(crate::state::FRESH_FOR) {
+                tick.tick().await;
+            }
+        };
+        if tokio::time::timeout(READY_WITHIN, ready).await.is_err() {
+            tracing::warn!(
+                "the memory of access and flags has not caught up yet; requests are refused until then"
+            );
+        }
+    }
+
+    /// Writes down outside the database how far the journal is known to be, so that an older copy is recognised.
+    fn keep_witness(&self) -> JoinHandle<()> {
+        let (data_dir, access, journal) =
+            (self.data_dir.clone(), self.state.access.handle.clone(), self.journal);
+        let mut written = None;
+        tokio::spawn(every(WITNESS_EVERY, self.background.clone(), move || {
+            let position =
+                access.position(SHARD).filter(|position| Some(*position) > written && position.0 > 0);
+            if let Some(position) = position {
+                written = Some(position);
+                if let Err(error) = data_dir.witness(Witness { journal, position }) {
+                    tracing::warn!(%error, "the witness of the journal can't be written");
+                }
+            }
+            std::future::ready(())
+        }))
+    }
+
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.data_dir.path()
+    }
+
+    /// Stops: first no more requests, then what is under way, then what follows from it.
+    pub async fn stop(self) {
+        self.state.readiness.stop();
+        self.listening.cancel();
+        for listener in self.listeners {
+            let _ = listener.await;
+        }
+        local::remove(self.data_dir.path());
+        self.processes.drain().await;
+        self.state.engine.drain().await;
+        self.background.cancel();
+        for chore in self.chores {
+            let _ = chore.await;
+        }
+        self.ledger.drain().await;
+        self.state.projector.drain().await;
+        self.memories.drain().await;
+        if let Ok(last) = database::journal(&self.state.pool).await
+            && let Err(error) = self.data_dir.witness(last)
+        {
+            tracing::warn!(%error, "the witness of the journal can't be written");
+        }
+        self.state.pool.close();
+    }
+}
+
+struct Followed {
+    projector: Arc<Projector>,
+    memories: Arc<Memories>,
+    processes: Processes,
+    access: Access,
+    flags: FlagSource,
+}
+
+/// Starts what follows the journal: read models, memory, process managers.
+async fn follow(
+    engine: &Engine,
+    feeds: Feeds,
+    pool: &Pool,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Followed> {
+    let settings = FollowSettings::default();
+    let projector = Projector::start(projections::all(), &feeds, pool, settings).await?;
+    let (access, flags) = (Arc::new(AccessMemory::new()), Arc::new(FlagMemory::new()));
+    let memory: Vec<Arc<dyn MemoryProjection>> = vec![access.clone(), flags.clone()];
+    let memories = Memories::start(memory, &feeds, settings).await?;
+    let handle = |projection: &dyn MemoryProjection| {
+        memories.handle(projection.name()).context("a memory that was just started is not there")
+    };
+    let access = Access { handle: handle(&*access)?, memory: access };
+    let flags = FlagSource { handle: handle(&*flags)?, memory: flags };
+    let processes = Processes::start(workflows::all(engine, clock), &feeds, pool, settings).await?;
+    Ok(Followed { projector: Arc::new(projector), memories: Arc::new(memories), processes, access, flags })
+}
+
+fn engine_config(settings: &Settings, node: uuid::Uuid) -> EngineConfig {
+    let node_in_flight_max = settings.commands_max as usize;
+    EngineConfig {
+        node_in_flight_max,
+        tenant_in_flight_max: (settings.tenant_commands_max as usize).min(node_in_flight_max),
+        actors_live_max: settings.actors_max as usize,
+        ..EngineConfig::new(WriterConfig::new(SHARD, node))
+    }
+}
+
+/// Takes over other nodes' keys, and rotates the signing key when it has signed long enough.
+fn look_after_keys(store: KeyStore, keys: Keys, stop: CancellationToken) -> JoinHandle<()> {
+    let store = Arc::new(store);
+    tokio::spawn(every(KEYS_EVERY, stop, move || {
+        let (store, keys) = (store.clone(), keys.clone());
+        async move {
+            match store.refresh(&keys.tokens).await {
+                Ok(crate::keys::Rotation::Rotated) => tracing::info!("another key signs tokens from now on"),
+                Ok(crate::keys::Rotation::Kept) => {}
+                Err(error) => tracing::warn!(%error, "the keys could not be looked after; those in use stay"),
+            }
+        }
+    }))
+}
+
+/// Does something again and again until it is to stop.
+async fn every<F: Future<Output = ()>>(pause: Duration, stop: CancellationToken, mut act: impl FnMut() -> F) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => act().await,
+        }
+    }
+}
