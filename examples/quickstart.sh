@@ -54,28 +54,28 @@ step "Provision a tenant"
 TENANT="$(curl -s -H "$OPERATOR" --json "{\"name\": \"Acme\", \"domain\": \"acme-$RUN.example\", \"plan\": \"pro\", \"owner_email\": \"ann@acme-$RUN.example\", \"application\": {\"id\": \"$APPLICATION\"}}" "$URL/api/operator/tenants" | field id)"
 provisioning() { curl -s -H "$OPERATOR" "$URL/api/operator/tenants/$TENANT" | field provisioning_status; }
 eventually "provisioning" completed provisioning
-curl -s -H "$OPERATOR" "$URL/api/operator/tenants/$TENANT"
+curl -s -w '\n' -H "$OPERATOR" "$URL/api/operator/tenants/$TENANT"
 expect "the same domain again" "$(status -H "$OPERATOR" --json "{\"name\": \"Copy\", \"domain\": \"acme-$RUN.example\", \"plan\": \"free\", \"owner_email\": \"bob@acme-$RUN.example\", \"application\": {\"id\": \"$APPLICATION\"}}" "$URL/api/operator/tenants")" 409
 
 step "Set a flag and poll it"
-curl -s -X PUT -H "$OPERATOR" --json '{"value": true}' "$URL/api/operator/tenants/$TENANT/flags/new-checkout"
+curl -s -w '\n' -X PUT -H "$OPERATOR" --json '{"value": true}' "$URL/api/operator/tenants/$TENANT/flags/new-checkout"
 flag() { curl -s -H "$KEY" "$URL/api/v1/flags?tenant=$TENANT" | grep -c 'new-checkout'; }
 eventually "polls that show the flag" 1 flag
 HEADERS="$(mktemp)"
 trap 'rm -f "$HEADERS"' EXIT
-curl -s -D "$HEADERS" -H "$KEY" "$URL/api/v1/flags?tenant=$TENANT"
+curl -s -w '\n' -D "$HEADERS" -H "$KEY" "$URL/api/v1/flags?tenant=$TENANT"
 ETAG="$(grep -i '^etag:' "$HEADERS" | cut -d ' ' -f 2 | tr -d '\r')"
 curl -s -o /dev/null -w '%{http_code}\n' -H "$KEY" -H "If-None-Match: $ETAG" "$URL/api/v1/flags?tenant=$TENANT"
 expect "a poll with the ETag" "$(status -H "$KEY" -H "If-None-Match: $ETAG" "$URL/api/v1/flags?tenant=$TENANT")" 304
 
 step "Suspend the tenant: the application is denied; reactivate it: it is served"
-curl -s -H "$OPERATOR" --json '{"reason": "unpaid invoices"}' "$URL/api/operator/tenants/$TENANT/suspend"
+curl -s -w '\n' -H "$OPERATOR" --json '{"reason": "unpaid invoices"}' "$URL/api/operator/tenants/$TENANT/suspend"
 poll() { status -H "$KEY" "$URL/api/v1/flags?tenant=$TENANT"; }
 eventually "a poll of the suspended tenant" 403 poll
-curl -s -H "$KEY" "$URL/api/v1/flags?tenant=$TENANT"
-curl -s -H "$OPERATOR" --json '{"reason": "paid"}' "$URL/api/operator/tenants/$TENANT/reactivate"
+curl -s -w '\n' -H "$KEY" "$URL/api/v1/flags?tenant=$TENANT"
+curl -s -w '\n' -H "$OPERATOR" --json '{"reason": "paid"}' "$URL/api/operator/tenants/$TENANT/reactivate"
 eventually "a poll of the reactivated tenant" 200 poll
-curl -s -H "$KEY" "$URL/api/v1/flags?tenant=$TENANT"
+curl -s -w '\n' -H "$KEY" "$URL/api/v1/flags?tenant=$TENANT"
 
 step "Rebuild a read model while the server serves, and see the same"
 tenant_status() { curl -s -H "$OPERATOR" "$URL/api/operator/tenants/$TENANT" | field status; }
@@ -92,6 +92,6 @@ step "The audit trail has what was done, and what was refused"
 AUDITOR="Authorization: Bearer $(tenantry token --role auditor)"
 trail() { curl -s -H "$AUDITOR" "$URL/api/auditor/audit-logs?limit=100" | grep -c 'tenants:suspend'; }
 eventually "pages of the trail that show the suspension" 1 trail
-curl -s -H "$AUDITOR" "$URL/api/auditor/audit-logs?limit=20"
+curl -s -w '\n' -H "$AUDITOR" "$URL/api/auditor/audit-logs?limit=20"
 
 printf '\nquickstart: all of it worked\n'

@@ -1,7 +1,10 @@
 //! The documentation holds what it says: links lead somewhere, named files exist, decisions have their form, and the
 //! README's first five minutes are what `examples/quickstart.sh` runs.
 
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::layout::{files, read, root, shown};
 
@@ -78,6 +81,25 @@ fn the_first_five_minutes_are_what_the_quickstart_runs() {
     assert!(count > 20, "the section shows {count} lines only");
 }
 
+/// UC-PROV-001, UC-TENANT-SUSPEND, UC-SYS-APP-AUTH: what the README promises, by the binaries, on an empty directory.
+#[test]
+fn the_quickstart_works_against_a_fresh_server() {
+    let server = FreshServer::start();
+    let run = quiet(Command::new("bash").arg(root().join(QUICKSTART)))
+        .env("TENANTRY_BIN", binaries())
+        .env("TENANTRY_URL", &server.url)
+        .env("TENANTRY_DATA_DIR", server.data_dir.path())
+        .output()
+        .expect("bash runs");
+    assert!(
+        run.status.success(),
+        "{}\n{}\nthe server said:\n{}",
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr),
+        server.log()
+    );
+}
+
 #[test]
 fn the_five_run_time_views_are_drawn() {
     let text = read(&root().join("docs/ARCHITECTURE.md"));
@@ -87,6 +109,77 @@ fn the_five_run_time_views_are_drawn() {
         let rest = rest.split("\n### ").next().unwrap_or_default();
         assert!(rest.contains("```mermaid\nsequenceDiagram"), "{view} is not drawn");
     }
+}
+
+/// A server with a data directory and a PostgreSQL of its own, both gone when it is dropped.
+struct FreshServer {
+    process: Child,
+    data_dir: tempfile::TempDir,
+    url: String,
+    /// Kept open: a server whose output nobody takes any more can't print.
+    said: BufReader<ChildStdout>,
+}
+
+impl FreshServer {
+    fn start() -> Self {
+        // The user PostgreSQL runs as when we are root has to pass through.
+        let passable = std::fs::Permissions::from_mode(0o711);
+        let data_dir =
+            tempfile::Builder::new().permissions(passable).tempdir().expect("a directory can be made");
+        let log = std::fs::File::create(data_dir.path().join("server.log")).expect("a log can be made");
+        let mut process = quiet(&mut Command::new(binaries().join("tenantry")))
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data_dir.path())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the server is built: cargo build --workspace --bins");
+        let said = BufReader::new(process.stdout.take().expect("its output is ours"));
+        let mut server = Self { process, data_dir, url: String::new(), said };
+        let address = server
+            .said
+            .by_ref()
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| line.trim().strip_prefix("API").map(|address| address.trim().to_owned()));
+        server.url = address.unwrap_or_else(|| panic!("the server did not start:\n{}", server.log()));
+        server
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.data_dir.path().join("server.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for FreshServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let destroyed = quiet(&mut Command::new(binaries().join("cluster")))
+            .args(["destroy", "--yes", "--data-dir"])
+            .arg(self.data_dir.path())
+            .output();
+        if let Err(error) = destroyed {
+            eprintln!("the test's cluster could not be removed: {error}");
+        }
+    }
+}
+
+/// Without what the shell of whoever runs the tests happens to hold.
+fn quiet(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name == "DATABASE_URL" || (name.starts_with("TENANTRY_") && !name.starts_with("TENANTRY_PG_")) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Where the binaries of this build are.
+fn binaries() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows where it is");
+    test.parent().and_then(Path::parent).expect("tests lie in deps").to_owned()
 }
 
 /// Mermaid takes a semicolon for the end of a statement, and draws nothing.
