@@ -1,9 +1,12 @@
 //! The one integration binary: everything that needs a database, a server or a process of its own.
 
+mod app;
+mod database_schema;
 mod db;
 mod docs;
 mod engine_postgres;
 mod feeds;
+mod http_provisioning;
 mod journal_contract;
 mod journal_postgres;
 mod layout;
@@ -20,4 +23,5 @@ mod projection_tally;
 mod projection_world;
 mod provisioning;
 mod replay_cli;
+mod server_crash;
 mod traceability;
