@@ -12,6 +12,7 @@ use uuid::Uuid;
 const LOCK: &str = "server.lock";
 const NODE: &str = "node.id";
 const WITNESS: &str = "journal.witness";
+const ANNOUNCEMENT: &str = "server.json";
 
 /// The data directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,22 @@ pub struct Witness {
     pub journal: Uuid,
     /// The highest position known to be acknowledged.
     pub position: Position,
+}
+
+/// How the last server was reached, for commands that are told nothing else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// Where the API is served.
+    pub url: String,
+    /// The issuer of its tokens.
+    pub issuer: String,
+}
+
+impl Announcement {
+    /// What the last server with this data directory said; `None` if there was none.
+    pub fn read(data_dir: &Path) -> Option<Self> {
+        serde_json::from_str(&std::fs::read_to_string(data_dir.join(ANNOUNCEMENT)).ok()?).ok()
+    }
 }
 
 impl DataDir {
@@ -147,6 +164,15 @@ impl DataDir {
         self.replace(WITNESS, text.as_bytes())
     }
 
+    /// Tells later commands how this server is reached.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`]
+    pub fn announce(&self, announcement: &Announcement) -> Result<(), DataDirError> {
+        let text = serde_json::to_string(announcement).expect("texts are JSON");
+        self.replace(ANNOUNCEMENT, text.as_bytes())
+    }
+
     /// Replaces a file as a whole, so that a crash leaves the old or the new one.
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), DataDirError> {
         let (path, beside) = (self.path.join(name), self.path.join(format!("{name}.new")));
@@ -187,6 +213,15 @@ mod tests {
         let data = DataDir::take(dir.path()).unwrap();
         let node = data.node(&SystemIds).unwrap();
         assert_eq!(data.node(&SystemIds).unwrap(), node);
+    }
+
+    #[test]
+    fn a_server_tells_how_it_is_reached() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Announcement::read(dir.path()), None);
+        let told = Announcement { url: "http://127.0.0.1:9000".into(), issuer: "https://t.example".into() };
+        DataDir::take(dir.path()).unwrap().announce(&told).unwrap();
+        assert_eq!(Announcement::read(dir.path()), Some(told));
     }
 
     #[test]

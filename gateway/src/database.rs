@@ -142,7 +142,9 @@ impl Database {
     /// A migration is missing, was changed, or broke off.
     pub async fn check(&self) -> anyhow::Result<()> {
         let mut connection = self.sqlx().await?;
-        connection.ensure_migrations_table().await?;
+        if !is_migrated(&mut connection).await? {
+            bail!("the database has no schema yet; run `tenantry serve`, or `tenantry migrate up`");
+        }
         if let Some(version) = connection.dirty_version().await? {
             bail!("migration {version} broke off in the middle; mend the schema first");
         }
@@ -224,6 +226,23 @@ pub fn forward() -> sqlx::migrate::Migrator {
         locking: true,
         no_tx: false,
     }
+}
+
+/// True if migrations ever ran.
+///
+/// # Errors
+/// The database can't be read.
+pub async fn is_migrated(connection: &mut sqlx::PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(connection).await
+}
+
+/// True if keys were wrapped before: then the master key they were wrapped with must be had.
+///
+/// # Errors
+/// The database can't be read.
+pub async fn has_keys(pool: &Pool) -> anyhow::Result<bool> {
+    let client = pool.get().await.context("no connection as the server's role")?;
+    Ok(client.query_one("SELECT EXISTS (SELECT FROM wrapped_keys)", &[]).await?.get(0))
 }
 
 /// What the journal in the database is.

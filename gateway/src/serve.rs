@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
-use crate::data_dir::{DataDir, Witness};
+use crate::data_dir::{Announcement, DataDir, Witness};
 use crate::database::{self, Database};
 use crate::endpoint::Listener;
 use crate::keys::{KeyStore, Keys};
@@ -83,7 +83,8 @@ impl Server {
         let journal = database::journal(&pool).await?;
         data_dir.recognise(journal)?;
 
-        let store = KeyStore::new(pool.clone(), settings.store.master_key()?, clock.clone(), ids.clone());
+        let master = settings.store.master_key(!database::has_keys(&pool).await?)?;
+        let store = KeyStore::new(pool.clone(), master, clock.clone(), ids.clone());
         let (keys, claim_key) = store.open(&settings.store.public_url()).await?;
         let codec = Codec::new(Arc::new(Plain), schemas::upcasters(), &claim_key);
 
@@ -177,6 +178,8 @@ impl Server {
                 self.listening.clone(),
             )));
         }
+        let (url, issuer) = (format!("http://{}", self.public), settings.store.public_url());
+        self.data_dir.announce(&Announcement { url, issuer })?;
         let socket = local::listen(self.data_dir.path()).context("the local socket can't be opened")?;
         let router = local::router(self.state.clone());
         self.listeners.push(tokio::spawn(serve_unix(socket, router, limits, self.listening.clone())));

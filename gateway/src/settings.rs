@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use url_check::http_url;
 
+use crate::data_dir::Announcement;
 use crate::keys::{MasterKey, MasterKeyError};
 use crate::listener::ConnectionLimits;
 use crate::state::Limits;
@@ -62,22 +63,30 @@ impl Store {
         self.owner_database_url.as_deref().filter(|url| !url.is_empty())
     }
 
-    /// Without a slash at its end.
+    /// How clients reach a server with these settings. Without a slash at its end.
     pub fn public_url(&self) -> String {
         let url = self.public_url.clone().filter(|url| !url.is_empty());
         url.unwrap_or_else(|| format!("http://{}", self.listen)).trim_end_matches('/').to_owned()
     }
 
-    /// The master key: the variable, else the file, else the data directory's own, which is made.
+    /// The issuer of tokens, for commands beside a server: what they are told, else what the last server said.
+    pub fn known_issuer(&self) -> String {
+        let told = self.public_url.as_ref().is_some_and(|url| !url.is_empty());
+        let last = Announcement::read(&self.data_dir()).filter(|_| !told);
+        last.map_or_else(|| self.public_url(), |last| last.issuer)
+    }
+
+    /// The master key: the variable, else the file, else the data directory's own. `may_make`: that is made if there
+    /// is none, which is right only while nothing was wrapped with it.
     ///
     /// # Errors
     /// [`MasterKeyError`]
-    pub fn master_key(&self) -> Result<MasterKey, MasterKeyError> {
+    pub fn master_key(&self, may_make: bool) -> Result<MasterKey, MasterKeyError> {
         match std::env::var(MASTER_KEY).map(zeroize::Zeroizing::new) {
             Ok(key) if !key.is_empty() => MasterKey::parse(&key, MASTER_KEY),
             _ => match given(self.master_key_file.as_ref()) {
                 Some(path) => MasterKey::read(path),
-                None => MasterKey::of_data_dir(&self.data_dir()),
+                None => MasterKey::of_data_dir(&self.data_dir(), may_make),
             },
         }
     }

@@ -9,6 +9,7 @@ use schemas::values::{ApplicationName, Environment, OwnerId, RedirectUri, Role, 
 use serde_json::{Map, Value, json};
 
 use super::token::obtain;
+use crate::data_dir::Announcement;
 use crate::local::TokenWish;
 use crate::settings::Store;
 
@@ -22,7 +23,7 @@ pub struct AppArgs {
     #[command(subcommand)]
     verb: Verb,
 
-    /// Where the API is served [default: http://<listen>]
+    /// Where the API is served [default: what the last server of the data directory said]
     #[arg(long, env = "TENANTRY_URL", value_name = "URL", global = true)]
     url: Option<String>,
 
@@ -62,7 +63,7 @@ enum Verb {
         /// The application
         application: ApplicationId,
     },
-    /// Lists, issues, rotates and revokes an application's API keys (FR-SYS-002)
+    /// Lists, issues and revokes an application's API keys (FR-SYS-002)
     Keys {
         #[command(subcommand)]
         verb: KeyVerb,
@@ -96,13 +97,6 @@ enum KeyVerb {
         /// When it expires, such as 2027-11-21T00:00:00Z; else it is valid until it is revoked
         #[arg(long, value_name = "TIME")]
         expires_at: Option<DateTime<Utc>>,
-    },
-    /// Issues another key in place of one, which goes on for a while
-    Rotate {
-        /// The application
-        application: ApplicationId,
-        /// The key
-        key: KeyId,
     },
     /// Revokes a key at once
     Revoke {
@@ -141,9 +135,6 @@ impl Verb {
                     }
                     (Method::POST, format!("{BASE}/{application}/keys"), Some(body.into()))
                 }
-                KeyVerb::Rotate { application, key } => {
-                    (Method::POST, format!("{BASE}/{application}/keys/{key}/rotate"), None)
-                }
                 KeyVerb::Revoke { application, key } => {
                     (Method::DELETE, format!("{BASE}/{application}/keys/{key}"), None)
                 }
@@ -153,7 +144,9 @@ impl Verb {
 }
 
 pub async fn run(args: AppArgs) -> anyhow::Result<()> {
-    let url = args.url.filter(|url| !url.is_empty()).unwrap_or_else(|| args.store.public_url());
+    let announced = || Announcement::read(&args.store.data_dir()).map(|last| last.url);
+    let url =
+        args.url.filter(|url| !url.is_empty()).or_else(announced).unwrap_or_else(|| args.store.public_url());
     let token = match args.token.filter(|token| !token.is_empty()) {
         Some(token) => token,
         None => {
@@ -234,6 +227,34 @@ mod tests {
         assert_eq!((method, path), (Method::PUT, format!("{BASE}/{id}/status")));
         assert_eq!(body.unwrap(), json!({"status": "disabled"}));
         assert_eq!(request(&format!("keys revoke {id} {id}")).0, Method::DELETE);
+    }
+
+    #[test]
+    fn every_command_has_its_endpoint() {
+        let id = "018f3a5e-7c2b-7e14-9d5a-3f6b1c2d4e5f";
+        for line in [
+            "register --name a --owner b --environment staging".to_owned(),
+            "list".to_owned(),
+            format!("show {id}"),
+            format!("enable {id}"),
+            format!("keys list {id}"),
+            format!("keys issue {id} --scope flag:read"),
+            format!("keys revoke {id} {id}"),
+        ] {
+            let (method, path, _) = request(&line);
+            let fits = |pattern: &str| {
+                let (pattern, path): (Vec<_>, Vec<_>) =
+                    (pattern.split('/').collect(), path.split('/').collect());
+                pattern.len() == path.len()
+                    && pattern
+                        .iter()
+                        .zip(path)
+                        .all(|(pattern, part)| *pattern == part || pattern.starts_with('{'))
+            };
+            let known = crate::url_map::url_map();
+            let found = known.endpoints().any(|endpoint| endpoint.method == method && fits(endpoint.path));
+            assert!(found, "{line}: {method} {path}");
+        }
     }
 
     #[test]

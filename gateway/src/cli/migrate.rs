@@ -6,7 +6,7 @@ use sqlx::Connection as _;
 use sqlx::migrate::Migrate as _;
 
 use crate::data_dir::DataDir;
-use crate::database::{Database, forward};
+use crate::database::{Database, forward, is_migrated};
 use crate::settings::Store;
 
 #[derive(Debug, Args)]
@@ -60,8 +60,11 @@ async fn carry_out(args: &MigrateArgs, database: &Database) -> anyhow::Result<()
         Verb::Status => {}
     }
     let mut connection = database.sqlx().await?;
-    connection.ensure_migrations_table().await?;
-    let applied = connection.list_applied_migrations().await?;
+    let applied = if is_migrated(&mut connection).await? {
+        connection.list_applied_migrations().await?
+    } else {
+        Vec::new()
+    };
     for known in forward().iter().filter(|known| !known.migration_type.is_down_migration()) {
         let state = match applied.iter().find(|applied| applied.version == known.version) {
             None => "waits",

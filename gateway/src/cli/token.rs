@@ -71,7 +71,7 @@ async fn sign_here(store: &Store, wish: &TokenWish) -> anyhow::Result<Issued> {
             path.display()
         );
     }
-    let _ours = match DataDir::take(&path) {
+    let ours = match DataDir::take(&path) {
         Ok(ours) => ours,
         Err(error @ DataDirError::InUse { .. }) => {
             return Err(error).context("a server is starting or stopping; try again in a moment");
@@ -79,20 +79,25 @@ async fn sign_here(store: &Store, wish: &TokenWish) -> anyhow::Result<Issued> {
         Err(error) => return Err(error.into()),
     };
     let database = Database::open(store).await?;
-    let issued = sign(store, &database, wish).await;
+    let issued = sign(store, &ours, &database, wish).await;
     database.leave_as_found().await?;
     issued
 }
 
-async fn sign(store: &Store, database: &Database, wish: &TokenWish) -> anyhow::Result<Issued> {
+async fn sign(
+    store: &Store,
+    ours: &DataDir,
+    database: &Database,
+    wish: &TokenWish,
+) -> anyhow::Result<Issued> {
     drop(database.owner(store.database_wait).await?);
     database.check().await?;
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(SystemIds));
     let pool = database.pool(4)?;
-    // The same checks as a server's start: never against a foreign or older journal's keys.
-    database::journal(&pool).await?;
-    let keys = KeyStore::new(pool.clone(), store.master_key()?, clock.clone(), ids.clone());
-    let (keys, claim_key) = keys.open(&store.public_url()).await?;
+    // As a server's start does: never with the keys of another or an older journal.
+    ours.recognise(database::journal(&pool).await?)?;
+    let keys = KeyStore::new(pool.clone(), store.master_key(false)?, clock.clone(), ids.clone());
+    let (keys, claim_key) = keys.open(&store.known_issuer()).await?;
     if let Some(tenant) = wish.tenant {
         let client = pool.get().await?;
         let known =

@@ -37,6 +37,11 @@ pub enum MasterKeyError {
         #[source]
         source: std::io::Error,
     },
+    #[error(
+        "the master key {path} is gone, and the keys in the database were wrapped with it: restore it from its backup, \
+         or give it by TENANTRY_MASTER_KEY or TENANTRY_MASTER_KEY_FILE"
+    )]
+    Lost { path: PathBuf },
     #[error("the operating system gives no random bytes")]
     NoRandomness,
 }
@@ -71,14 +76,18 @@ impl MasterKey {
         Self::parse(&text, &path.display().to_string())
     }
 
-    /// The data directory's own; made if there is none. Only whoever holds the directory's lock may call it.
+    /// The data directory's own; made if there is none and it may be. Only whoever holds the directory's lock may
+    /// call it.
     ///
     /// # Errors
-    /// As [`MasterKey::read`].
-    pub fn of_data_dir(data_dir: &Path) -> Result<Self, MasterKeyError> {
+    /// As [`MasterKey::read`], and [`MasterKeyError::Lost`].
+    pub fn of_data_dir(data_dir: &Path, may_make: bool) -> Result<Self, MasterKeyError> {
         let path = data_dir.join(FILE);
         if path.exists() {
             return Self::read(&path);
+        }
+        if !may_make {
+            return Err(MasterKeyError::Lost { path });
         }
         let key = random::<32>().map_err(|_| MasterKeyError::NoRandomness)?;
         let text = Zeroizing::new(hex::encode(&*key) + "\n");
@@ -103,14 +112,15 @@ mod tests {
     #[test]
     fn a_data_directory_keeps_its_key_and_shows_it_to_nobody() {
         let dir = tempfile::tempdir().unwrap();
-        let first = MasterKey::of_data_dir(dir.path()).unwrap();
-        assert_eq!(MasterKey::of_data_dir(dir.path()).unwrap().bytes(), first.bytes());
+        assert!(matches!(MasterKey::of_data_dir(dir.path(), false), Err(MasterKeyError::Lost { .. })));
+        let first = MasterKey::of_data_dir(dir.path(), true).unwrap();
+        assert_eq!(MasterKey::of_data_dir(dir.path(), false).unwrap().bytes(), first.bytes());
         let path = dir.path().join(FILE);
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert!(!format!("{first:?}").contains(&hex::encode(first.bytes())));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(
-            MasterKey::of_data_dir(dir.path()),
+            MasterKey::of_data_dir(dir.path(), true),
             Err(MasterKeyError::TooOpen { mode: 0o640, .. })
         ));
     }
