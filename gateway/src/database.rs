@@ -130,9 +130,10 @@ impl Database {
         if row.get(0) {
             return Ok(());
         }
-        let grant = format!("GRANT {SERVER_ROLE} TO CURRENT_USER");
-        owner.batch_execute(&grant).await.with_context(|| {
-            format!("the role of DATABASE_URL may not become {SERVER_ROLE}: let an administrator run `{grant}` for it")
+        let granted = owner.batch_execute(&format!("GRANT {SERVER_ROLE} TO CURRENT_USER")).await;
+        granted.with_context(|| {
+            let user = self.owner.get_user().unwrap_or("the role of DATABASE_URL");
+            format!("{user} may not become {SERVER_ROLE}: let an administrator run `GRANT {SERVER_ROLE} TO \"{user}\"`")
         })
     }
 
@@ -243,6 +244,29 @@ pub async fn is_migrated(connection: &mut sqlx::PgConnection) -> Result<bool, sq
 pub async fn has_keys(pool: &Pool) -> anyhow::Result<bool> {
     let client = pool.get().await.context("no connection as the server's role")?;
     Ok(client.query_one("SELECT EXISTS (SELECT FROM wrapped_keys)", &[]).await?.get(0))
+}
+
+/// Refuses to serve as a role that could rewrite history (REQUIREMENTS §1, rule 3).
+///
+/// # Errors
+/// It could, or the database can't be read.
+pub async fn check_role(pool: &Pool) -> anyhow::Result<()> {
+    let client = pool.get().await.context("no connection as the server's role")?;
+    let row = client
+        .query_one(
+            "SELECT current_user::text, rolsuper, has_table_privilege('events', 'UPDATE, DELETE, TRUNCATE') \
+             FROM pg_roles WHERE rolname = current_user",
+            &[],
+        )
+        .await?;
+    let (role, superuser, may_rewrite): (String, bool, bool) = (row.get(0), row.get(1), row.get(2));
+    if superuser || may_rewrite {
+        bail!(
+            "the role {role} could rewrite history, so the server does not work as it: give TENANTRY_OWNER_DATABASE_URL \
+             the role that owns the schema, and DATABASE_URL one that is only a member of {SERVER_ROLE}"
+        );
+    }
+    Ok(())
 }
 
 /// What the journal in the database is.

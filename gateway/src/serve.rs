@@ -80,6 +80,7 @@ impl Server {
         }
         database.check().await?;
         let pool = database.pool(settings.database_connections as usize)?;
+        database::check_role(&pool).await?;
         let journal = database::journal(&pool).await?;
         data_dir.recognise(journal)?;
 
