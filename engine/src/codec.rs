@@ -14,6 +14,10 @@ use serde_json::Value;
 pub trait Sealer: Send + Sync + std::fmt::Debug + 'static {
     /// Turns the body into what is stored.
     fn seal(&self, mark: &'static str, body: &mut Value) -> Result<(), CodecError>;
+    /// True if sealing changes nothing, so that nothing need be copied for it.
+    fn is_plain(&self) -> bool {
+        false
+    }
     /// Turns what is stored back into the body; a body whose key is gone loses its `value`.
     fn open(&self, mark: &'static str, body: &mut Value) -> Result<(), CodecError>;
 }
@@ -23,6 +27,9 @@ pub trait Sealer: Send + Sync + std::fmt::Debug + 'static {
 pub struct Plain;
 
 impl Sealer for Plain {
+    fn is_plain(&self) -> bool {
+        true
+    }
     fn seal(&self, _: &'static str, _: &mut Value) -> Result<(), CodecError> {
         Ok(())
     }
@@ -66,6 +73,16 @@ impl Codec {
     /// Seals every marked field of a document about to be stored.
     pub fn seal(&self, document: &mut Value) -> Result<(), CodecError> {
         each_mark(document, &mut |mark, body| self.sealer.seal(mark, body))
+    }
+
+    /// A document as it is stored: sealed, as text.
+    pub fn sealed_text(&self, document: &Value) -> Result<String, CodecError> {
+        if self.sealer.is_plain() {
+            return Ok(document.to_string());
+        }
+        let mut document = document.clone();
+        self.seal(&mut document)?;
+        Ok(document.to_string())
     }
 
     /// Opens every marked field of a stored document.

@@ -63,13 +63,15 @@ impl CommandRepository {
                 payload: event.payload.clone(),
             })
             .collect();
-        let item = AppendItem {
+        let mut item = AppendItem {
             stream: errand.stream,
             metadata: errand.metadata,
             events,
             claims: errand.claims,
             outcome: errand.outcome,
+            prepared: None,
         };
+        self.journal.prepare(&mut item).map_err(AppendFailure::Refused)?;
         let (reply, answer) = oneshot::channel();
         self.writer.hand_over(Queued { item, incarnation: errand.incarnation, reply })?;
         Ok(answer)

@@ -62,6 +62,16 @@ pub struct AppendItem {
     pub events: Vec<NewEvent>,
     pub claims: Vec<ClaimChange>,
     pub outcome: Option<NewOutcome>,
+    /// What [`Journal::prepare`] made ready; `None` if it wasn't asked.
+    pub prepared: Option<Prepared>,
+}
+
+/// An item's documents as they will be stored, made before it is the item's turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prepared {
+    /// One for each event.
+    pub(super) payloads: Vec<String>,
+    pub(super) metadata: String,
 }
 
 /// A committed batch: its events stand at `base + 1 ..= base + number of events`, in the order of the items.
@@ -165,6 +175,16 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Gives the lease back, so that another node need not wait for it to lapse.
     async fn release(&self, lease: Lease) -> Result<(), ReadError>;
+
+    /// Does for an item what needs no transaction, in the task of whoever hands it over: what the writer need not do
+    /// one after the other is done side by side.
+    ///
+    /// # Errors
+    /// The item can't be stored.
+    fn prepare(&self, item: &mut AppendItem) -> Result<(), Refusal> {
+        let _ = item;
+        Ok(())
+    }
 
     /// Appends all items in one transaction, or nothing. Durable when it returns.
     async fn append(

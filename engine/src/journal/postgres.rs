@@ -16,7 +16,7 @@ use tokio_postgres::{Client, Config, Error, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
-use super::statement::{Columns, read_event, refusal_of, signed, stream_of, unsigned};
+use super::statement::{Columns, prepare, read_event, refusal_of, signed, stream_of, unsigned};
 use super::{
     AppendError, AppendItem, Appended, Journal, Lease, Loaded, ReadError, Refusal, Resolution, Snapshot,
     StoredOutcome,
@@ -134,6 +134,12 @@ impl Journal for PgJournal {
             .execute(include_str!("sql/release.sql"), &[&lease.shard.0, &lease.epoch])
             .await
             .map_err(unavailable)?;
+        Ok(())
+    }
+
+    fn prepare(&self, item: &mut AppendItem) -> Result<(), Refusal> {
+        let prepared = prepare(item, &self.codec);
+        item.prepared = Some(prepared.map_err(|error| Refusal::Unstorable { reason: error.to_string() })?);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! A batch turned into the columns of one statement, and rows turned back into envelopes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use kernel::{
@@ -11,7 +12,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{AppendItem, Refusal};
+use super::{AppendItem, Prepared, Refusal};
 use crate::codec::{Codec, CodecError};
 
 /// The columns of the events, claims and outcomes of a batch.
@@ -22,8 +23,8 @@ pub(super) struct Columns<'a> {
     sequence: Vec<i64>,
     event_type: Vec<&'a str>,
     event_version: Vec<&'a str>,
-    payload: Vec<String>,
-    metadata: Vec<String>,
+    payload: Vec<Cow<'a, str>>,
+    metadata: Vec<Cow<'a, str>>,
     tenant: Vec<Option<Uuid>>,
     event_id: Vec<Uuid>,
     index_in_command: Vec<i16>,
@@ -66,17 +67,22 @@ impl<'a> Columns<'a> {
 
     fn add(&mut self, item: &'a AppendItem, codec: &Codec) -> Result<(), CodecError> {
         let id = item.stream.id.hyphenated().to_string();
-        let metadata =
-            if item.events.is_empty() { String::new() } else { stored_metadata(&item.metadata, codec)? };
-        for (index, event) in item.events.iter().enumerate() {
-            let mut payload = event.payload.clone();
-            codec.seal(&mut payload)?;
+        let (payloads, metadata): (Vec<Cow<'a, str>>, Cow<'a, str>) = match &item.prepared {
+            Some(ready) => {
+                (ready.payloads.iter().map(|p| p.as_str().into()).collect(), ready.metadata.as_str().into())
+            }
+            None => {
+                let made = prepare(item, codec)?;
+                (made.payloads.into_iter().map(Cow::Owned).collect(), made.metadata.into())
+            }
+        };
+        for (index, (event, payload)) in item.events.iter().zip(payloads).enumerate() {
             self.aggregate_type.push(&item.stream.aggregate_type);
             self.aggregate_id.push(id.clone());
             self.sequence.push(signed(event.sequence));
             self.event_type.push(&event.event_type);
             self.event_version.push(&event.event_version);
-            self.payload.push(payload.to_string());
+            self.payload.push(payload);
             self.metadata.push(metadata.clone());
             self.tenant.push(item.metadata.tenant.map(|t| t.0));
             self.event_id.push(event.event_id.0);
@@ -175,6 +181,22 @@ impl<'a> Columns<'a> {
             &self.answers.outcome,
         ]
     }
+}
+
+/// An item's documents as they are stored.
+pub(super) fn prepare(item: &AppendItem, codec: &Codec) -> Result<Prepared, CodecError> {
+    Ok(Prepared {
+        payloads: item
+            .events
+            .iter()
+            .map(|event| codec.sealed_text(&event.payload))
+            .collect::<Result<_, _>>()?,
+        metadata: if item.events.is_empty() {
+            String::new()
+        } else {
+            stored_metadata(&item.metadata, codec)?
+        },
+    })
 }
 
 /// Counts and places fit PostgreSQL's bigint by construction.

@@ -157,46 +157,75 @@ impl Writer {
     }
 
     fn answer(&self, items: Vec<AppendItem>, rest: Vec<Rest>, appended: Appended) {
+        let recorded_at = appended.recorded_at;
         let mut next = appended.base.next();
-        let heard = self.live.is_heard();
-        let mut told = Vec::new();
-        for (item, rest) in items.into_iter().zip(rest) {
+        for (item, rest) in items.iter().zip(rest) {
             let count = item.events.len() as u64;
             let position = (count > 0).then(|| Position(next.0 + count - 1));
             if let Some(last) = item.events.last() {
                 rest.incarnation.durable.store(last.sequence, Ordering::Release);
             }
-            if heard {
-                told.extend(envelopes(item, self.config.shard, next, appended.recorded_at));
-            }
             next = Position(next.0 + count);
             // A command whose asker went away is carried out all the same.
-            let _ = rest.reply.send(Ok(Answer { position, recorded_at: appended.recorded_at }));
+            let _ = rest.reply.send(Ok(Answer { position, recorded_at }));
         }
-        self.publish(told);
+        if self.live.is_heard() {
+            let mut next = appended.base.next();
+            let mut told = Vec::with_capacity(items.len());
+            for item in items {
+                let first = next;
+                next = Position(next.0 + item.events.len() as u64);
+                told.extend(envelopes(item, self.config.shard, first, recorded_at));
+            }
+            self.publish(told);
+        } else {
+            // Nobody waits for the clearing up, least of all the next batch.
+            tokio::spawn(async move { drop(items) });
+        }
     }
 
     /// Refuses the one item that spoiled its batch. That a name was taken is an answer, and is stored like one.
-    async fn refuse_one(&mut self, mut items: Vec<AppendItem>, rest: Vec<Rest>, refusal: Refusal) {
+    async fn refuse_one(&mut self, mut items: Vec<AppendItem>, rest: Vec<Rest>, mut refusal: Refusal) {
         for rest in &rest {
             rest.incarnation.poison();
         }
-        if let (Refusal::Claim { kind }, Some(item)) = (&refusal, items.pop())
-            && let Some(outcome) = item.outcome
-        {
-            let body = json!({ "claim_taken": kind });
-            let answer = AppendItem {
-                events: vec![],
-                claims: vec![],
-                outcome: Some(NewOutcome { body, ..outcome }),
-                ..item
-            };
-            if let Err(failure) = Box::pin(self.append(&[answer])).await {
-                tracing::warn!(failure = %failure, "a refusal could not be stored; a retry will be decided anew");
+        if let (Refusal::Claim { kind }, Some(item)) = (&mut refusal, items.pop()) {
+            self.name_the_taken(&item, kind).await;
+            if let Some(outcome) = item.outcome {
+                let body = json!({ "claim_taken": kind });
+                let outcome = Some(NewOutcome { body, ..outcome });
+                let answer = AppendItem { events: vec![], claims: vec![], outcome, prepared: None, ..item };
+                if let Err(failure) = Box::pin(self.append(&[answer])).await {
+                    tracing::warn!(failure = %failure, "a refusal could not be stored; a retry will be decided anew");
+                }
             }
         }
         for rest in rest {
             let _ = rest.reply.send(Err(AppendFailure::Refused(refusal.clone())));
+        }
+    }
+
+    /// Of several names that a command wanted, the one that another stream holds.
+    async fn name_the_taken(&self, item: &AppendItem, kind: &mut String) {
+        let wanted: Vec<_> = item
+            .claims
+            .iter()
+            .filter_map(|change| match change {
+                ClaimChange::Take(claim) => Some(claim),
+                ClaimChange::Free(_) => None,
+            })
+            .collect();
+        if wanted.len() < 2 {
+            return;
+        }
+        for claim in wanted {
+            // If that can't be asked now, the first of them stands for all.
+            if let Ok(Some(holder)) = self.journal.claim_holder(claim).await
+                && holder != item.stream
+            {
+                claim.kind.clone_into(kind);
+                return;
+            }
         }
     }
 }

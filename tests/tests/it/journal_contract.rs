@@ -62,6 +62,7 @@ pub fn item(of: u128, first: u64, count: u64) -> AppendItem {
         events: events.collect(),
         claims: vec![],
         outcome: None,
+        prepared: None,
     }
 }
 

@@ -172,25 +172,3 @@ async fn a_server_that_is_killed_loses_nothing_it_acknowledged_and_repeats_nothi
     server.kill();
     cluster.destroy().await.unwrap();
 }
-
-/// The README's first five minutes, as they are typed (`examples/quickstart.sh` is that section).
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_five_minutes_work_as_they_are_written() {
-    let (tenantry, replay) = (binary("gateway", "tenantry"), binary("replay", "replay"));
-    let directory = tempfile::tempdir().unwrap();
-    let data = directory.path();
-    let server = Server::start(&tenantry, data, free_port()).await;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let output = Command::new("bash")
-        .arg(root.join("examples/quickstart.sh"))
-        .env("TENANTRY_DATA_DIR", data)
-        .env("TENANTRY_URL", &server.url)
-        .env("TENANTRY_BIN", replay.parent().unwrap())
-        .output()
-        .unwrap();
-    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(output.status.success(), "{}\n{}", said(&output.stdout), said(&output.stderr));
-    assert!(said(&output.stdout).contains("all of it worked"));
-    server.kill();
-    Cluster::open(data).unwrap().unwrap().destroy().await.unwrap();
-}
