@@ -177,3 +177,74 @@ impl Connections {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use std::sync::LazyLock;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::sync::Notify;
+    use tokio::task::JoinHandle;
+
+    static GO_ON: LazyLock<Notify> = LazyLock::new(Notify::new);
+    static ARRIVED: LazyLock<Notify> = LazyLock::new(Notify::new);
+
+    async fn serving(header_timeout: Duration) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+        let limits = ConnectionLimits {
+            connections_max: 10,
+            header_bytes_max: 8192,
+            header_timeout,
+            stop_timeout: Duration::from_secs(10),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let slow = || async {
+            ARRIVED.notify_one();
+            GO_ON.notified().await;
+            "slow"
+        };
+        let router = Router::new().route("/", get(async || "ok")).route("/slow", get(slow));
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(serve_tcp(listener, router, limits, stop.clone()));
+        (address, stop, serving)
+    }
+
+    async fn talk(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer).await;
+        answer
+    }
+
+    /// Slowloris: whoever never ends his head is let go, and so is who has nothing to say.
+    #[tokio::test]
+    async fn a_head_that_never_ends_ends_the_connection() {
+        let (address, _stop, _serving) = serving(Duration::from_millis(50)).await;
+        assert_eq!(talk(address, "GET / HTTP/1.1\r\nhost: x\r\n").await, "");
+        assert!(talk(address, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.ends_with("ok"));
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_too_large_is_refused() {
+        let (address, _stop, _serving) = serving(Duration::from_secs(10)).await;
+        let large = format!("GET / HTTP/1.1\r\nhost: x\r\nx-large: {}\r\n\r\n", "a".repeat(20_000));
+        let answer = talk(address, &large).await;
+        assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_ends_before_the_listener_does() {
+        let (address, stop, serving) = serving(Duration::from_secs(10)).await;
+        let request =
+            tokio::spawn(async move { talk(address, "GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await });
+        ARRIVED.notified().await;
+        stop.cancel();
+        GO_ON.notify_one();
+        serving.await.unwrap();
+        assert!(request.await.unwrap().ends_with("slow"));
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+}

@@ -280,6 +280,23 @@ mod tests {
         assert!(checked >= url_map().endpoints().count());
     }
 
+    /// CC-API-002: a change of the API is a change that somebody reads.
+    #[test]
+    fn the_kept_document_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/openapi.json");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, document_text()).unwrap();
+        }
+        let kept = std::fs::read_to_string(path).unwrap_or_default();
+        let differs = kept.lines().zip(document_text().lines()).position(|(kept, now)| kept != now);
+        assert!(
+            kept == document_text(),
+            "schemas/openapi.json is not current (from line {:?}); write it anew with\n  \
+             UPDATE_DOCS=1 cargo test -p gateway the_kept_document_is_current",
+            differs.map(|line| line + 1)
+        );
+    }
+
     #[test]
     fn every_reference_leads_somewhere() {
         fn refs(value: &Value, found: &mut Vec<String>) {
