@@ -115,8 +115,8 @@ pub struct Problem {
     pub retry_after: Option<Duration>,
     /// How the audit trail sees it, if the status doesn't say: a hidden refusal answers 404.
     pub outcome: Option<AuditOutcome>,
-    /// Members that another protocol asks for beside our own (RFC 9457 §3.2).
-    pub members: Map<String, Value>,
+    /// Members that another protocol asks for beside our own (RFC 9457 §3.2). Boxed: they are rare, and a problem travels far.
+    pub members: Box<Map<String, Value>>,
 }
 
 impl Problem {
@@ -129,7 +129,7 @@ impl Problem {
             errors: Vec::new(),
             retry_after,
             outcome: None,
-            members: Map::new(),
+            members: Box::default(),
         }
     }
 
@@ -203,7 +203,7 @@ impl Problem {
 
     /// With members of another protocol beside our own.
     pub fn with_members(self, members: Map<String, Value>) -> Self {
-        Self { members, ..self }
+        Self { members: Box::new(members), ..self }
     }
 
     /// How the audit trail calls it.
@@ -224,7 +224,7 @@ impl Problem {
             detail: self.detail.to_string(),
             trace_id: trace_id.to_owned(),
             errors: self.errors.clone(),
-            members: self.members.clone(),
+            members: Map::clone(&self.members),
         };
         let text = serde_json::to_string(&body).expect("a problem is text and numbers only");
         let mut response = Response::new(Body::from(text));

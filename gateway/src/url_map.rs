@@ -326,6 +326,9 @@ struct Entry {
     handler: axum::routing::MethodRouter<AppState>,
 }
 
+/// An endpoint, the schemas its handler names, and the paths it documents.
+pub(crate) type Documented = (Arc<Endpoint>, Vec<(String, RefOr<Schema>)>, Paths);
+
 /// Endpoints with their handlers.
 #[derive(Default)]
 pub struct UrlMap(Vec<Entry>);
@@ -362,7 +365,7 @@ impl UrlMap {
     }
 
     /// What the handlers document, with each endpoint's rules.
-    pub(crate) fn documented(self) -> Vec<(Arc<Endpoint>, Vec<(String, RefOr<Schema>)>, Paths)> {
+    pub(crate) fn documented(self) -> Vec<Documented> {
         self.0.into_iter().map(|entry| (entry.endpoint, entry.schemas, entry.paths)).collect()
     }
 

@@ -90,7 +90,7 @@ impl MasterKey {
             return Err(MasterKeyError::Lost { path });
         }
         let key = random::<32>().map_err(|_| MasterKeyError::NoRandomness)?;
-        let text = Zeroizing::new(hex::encode(&*key) + "\n");
+        let text = Zeroizing::new(hex::encode(*key) + "\n");
         let io = |source| MasterKeyError::Io { path: path.clone(), source };
         // Written beside and moved, so that a crash leaves no half of a key.
         let beside = data_dir.join("master.key.new");
