@@ -114,6 +114,8 @@ struct Known {
     people: HashMap<PersonId, (ShardId, Person)>,
     memberships: HashMap<MembershipId, (ShardId, MemberAccess)>,
     by_person: HashMap<(TenantId, PersonId), MembershipId>,
+    /// Every membership a person ever had.
+    of_person: HashMap<PersonId, BTreeSet<MembershipId>>,
 }
 
 impl AccessMemory {
@@ -153,6 +155,14 @@ impl AccessMemory {
             (false, true) => UserStatus::Active,
             (false, false) => UserStatus::Invited,
         })
+    }
+
+    /// True if a person belongs to a tenant other than this one, be it as an invited or a disabled member.
+    pub fn belongs_elsewhere(&self, person: PersonId, tenant: TenantId) -> bool {
+        let known = self.read();
+        let memberships = known.of_person.get(&person).into_iter().flatten();
+        let mut memberships = memberships.filter_map(|membership| known.memberships.get(membership));
+        memberships.any(|(_, access)| access.tenant != tenant && access.status != MembershipStatus::Removed)
     }
 
     /// A membership by its id, also one that is disabled or removed.
@@ -233,6 +243,7 @@ impl Known {
             let access = MemberAccess { membership, tenant, person, role, kind, status, accepted: false };
             self.memberships.insert(membership, (shard, access));
             self.by_person.insert((tenant, person), membership);
+            self.of_person.entry(person).or_default().insert(membership);
             return Ok(());
         }
         let access = &mut self.memberships.get_mut(&membership).ok_or_else(|| unknown("membership"))?.1;
@@ -275,13 +286,17 @@ impl MemoryProjection for AccessMemory {
 
     fn reset(&self, shard: ShardId) {
         let mut known = self.write();
-        let Known { keys, applications, tenants, people, memberships, by_person } = &mut *known;
+        let Known { keys, applications, tenants, people, memberships, by_person, of_person } = &mut *known;
         keys.retain(|_, (of, _)| *of != shard);
         applications.retain(|_, (of, _)| *of != shard);
         tenants.retain(|_, (of, _)| *of != shard);
         people.retain(|_, (of, _)| *of != shard);
         memberships.retain(|_, (of, _)| *of != shard);
         by_person.retain(|_, membership| memberships.contains_key(membership));
+        of_person.retain(|_, all| {
+            all.retain(|membership| memberships.contains_key(membership));
+            !all.is_empty()
+        });
     }
 
     fn apply(&self, event: &Envelope) -> Result<(), FoldError> {

@@ -2,8 +2,6 @@
 
 use aggregates::{User, UserCommand};
 use axum::response::Response;
-use kernel::PersonId;
-use projections::{MembershipDirectory, Scope};
 use schemas::values::{PersonName, Role};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -40,21 +38,12 @@ pub async fn update(Path(id): Path<Uuid>, write: Write<Update>) -> Result<Respon
     let member = member(&write, id)?;
     let own = write.caller.person() == Some(member.person);
     let above = member.role == Role::Owner && write.caller.role != Some(Role::Owner);
-    if !own && (above || belongs_elsewhere(&write, member.person).await?) {
+    let shared = write.app.access.memory.belongs_elsewhere(member.person, member.tenant);
+    if !own && (above || shared) {
         return Err(Problem::forbidden("forbidden"));
     }
     let Update { first_name, last_name } = &write.body;
     let command = UserCommand::UpdateProfile { first_name: first_name.clone(), last_name: last_name.clone() };
     let receipt = write.dispatch::<User>(id, command).await?;
     Ok(write.done(id, &receipt))
-}
-
-async fn belongs_elsewhere(write: &Write<Update>, person: PersonId) -> Result<bool, Problem> {
-    let tenant = write.tenant()?;
-    let client = write.app.connection().await?;
-    let (person, here) = (person.to_string(), tenant.to_string());
-    let filters = [("person", "eq", &*person), ("tenant", "ne", &*here), ("status", "ne", "removed")];
-    let query = MembershipDirectory::LIST.query(filters, None, Some(1), None)?;
-    let elsewhere = MembershipDirectory::list(&client, Scope::Platform, &query).await?;
-    Ok(!elsewhere.rows.is_empty())
 }
