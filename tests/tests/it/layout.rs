@@ -72,11 +72,6 @@ const LONGER: &[(&str, usize, &str)] = &[
         560,
         "one aggregate in one file, in the fixed order; the tenant has by far the most commands",
     ),
-    (
-        "gateway/src/gate/tests.rs",
-        600,
-        "every refusal of the gate, each with its audit entry, over one fixture",
-    ),
 ];
 
 #[test]
