@@ -10,6 +10,7 @@ mod http_applications;
 mod http_provisioning;
 mod http_tenants;
 mod http_users;
+mod http_walk;
 mod journal_contract;
 mod journal_postgres;
 mod layout;

@@ -1,0 +1,389 @@
+//! The walk: every operation of `/openapi.json` as a stranger, in every wrong role, of another tenant, of a suspended and
+//! of a read-only tenant, and as who may. Each call has one entry in the audit trail, refusals included.
+//!
+//! What is expected follows from the rules that the document tells of each operation; a new endpoint is walked over
+//! without anybody thinking of it, or the test says that it can't be.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::Method;
+use schemas::values::Role;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::app::{Answer, TestApp, TestTenant};
+
+/// One operation of the document.
+#[derive(Clone, Debug)]
+struct Operation {
+    method: Method,
+    path: String,
+    rules: Value,
+}
+
+impl Operation {
+    fn name(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    fn action(&self) -> &str {
+        self.rules["x-action"].as_str().expect("every operation has an action")
+    }
+
+    fn roles(&self) -> BTreeSet<Role> {
+        let roles = self.rules["x-roles"].as_array().into_iter().flatten();
+        roles.map(|role| role.as_str().expect("a word").parse().expect("a role")).collect()
+    }
+
+    fn scope(&self) -> Option<&str> {
+        self.rules["x-scope"].as_str()
+    }
+
+    fn tenant(&self) -> &str {
+        self.rules["x-tenant"].as_str().expect("every operation says which tenant it concerns")
+    }
+
+    fn mutates(&self) -> bool {
+        self.rules["x-mutates"] == true
+    }
+
+    fn is_open(&self) -> bool {
+        self.rules["security"] == json!([])
+    }
+
+    fn is_audited(&self) -> bool {
+        self.rules.get("x-unaudited").is_none()
+    }
+
+    /// True if the path names something that belongs to a tenant, so that another tenant's is not there.
+    fn names_a_tenants_thing(&self) -> bool {
+        self.tenant() == "own" && self.path.contains('{')
+    }
+}
+
+/// A tenant with something of everything.
+struct Furnished {
+    tenant: TestTenant,
+    application: Uuid,
+    key: Uuid,
+    secret: String,
+    wrong_secret: String,
+}
+
+struct Walk {
+    app: TestApp,
+    operations: Vec<Operation>,
+    acme: Furnished,
+    other: Furnished,
+    /// Which operations were seen in which case.
+    seen: BTreeMap<&'static str, BTreeSet<String>>,
+    /// What strangers were refused, by action: these are counted, not written one by one.
+    counted: BTreeMap<String, i64>,
+}
+
+impl Walk {
+    async fn begin() -> Self {
+        let app = TestApp::new().await;
+        let document = app.get("/openapi.json").send().await.body;
+        let paths = document["paths"].as_object().expect("the document has paths");
+        let operations = paths.iter().flat_map(|(path, item)| {
+            item.as_object().expect("methods").iter().map(|(method, rules)| Operation {
+                method: method.to_uppercase().parse().expect("a method"),
+                path: path.clone(),
+                rules: rules.clone(),
+            })
+        });
+        let operations = operations.filter(|operation| operation.rules["x-listener"] != "admin").collect();
+        let (acme, other) = (furnish(&app, "acme").await, furnish(&app, "other").await);
+        Self { app, operations, acme, other, seen: BTreeMap::new(), counted: BTreeMap::new() }
+    }
+
+    /// Sends an operation as its document's example says, about the first tenant's things.
+    async fn send(&self, operation: &Operation, credentials: Option<&str>, org: Option<Uuid>) -> Answer {
+        let acme = &self.acme;
+        let user = if operation.path.starts_with("/api/v1/memberships") {
+            aggregates::membership::id_of(acme.tenant.id.into(), acme.tenant.owner.into()).0
+        } else if operation.path.starts_with("/api/v1/users") {
+            acme.tenant.owner
+        } else if operation.path.starts_with("/api/developer") {
+            acme.application
+        } else {
+            acme.tenant.id
+        };
+        let mut path = operation
+            .path
+            .replace("{id}", &user.to_string())
+            .replace("{kid}", &acme.key.to_string())
+            .replace("{key}", "plan.webhooks");
+        assert!(!path.contains('{'), "{} has a parameter that the walk does not know", operation.name());
+        if operation.tenant() == "connected" {
+            path.push_str(&format!("?tenant={}", acme.tenant.id));
+        }
+        let mut call = self.app.call(operation.method.clone(), &path);
+        if let Some(credentials) = credentials {
+            call = call.by(credentials);
+        }
+        if let Some(org) = org {
+            call = call.header("x-org", &org.to_string());
+        }
+        let example = &operation.rules["requestBody"]["content"]["application/json"]["example"];
+        if !example.is_null() {
+            call = call.json(example.clone());
+        }
+        call.send().await
+    }
+
+    fn saw(&mut self, case: &'static str, operation: &Operation) {
+        self.seen.entry(case).or_default().insert(operation.name());
+    }
+
+    /// Refused with status, code and detail; one entry says so.
+    async fn refused(
+        &mut self,
+        case: &'static str,
+        operation: &Operation,
+        (credentials, org): (&str, Option<Uuid>),
+        (status, code, detail): (u16, &str, &str),
+    ) {
+        let answer = self.send(operation, Some(credentials), org).await;
+        let found = (answer.status.as_u16(), answer.body["code"].as_str(), answer.body["detail"].as_str());
+        assert_eq!(found, (status, Some(code), Some(detail)), "{case}: {}", operation.name());
+        let entry = self.one_entry(case, operation, answer.trace).await;
+        assert_eq!(entry, ("denied".to_owned(), Some(i32::from(status))), "{case}: {}", operation.name());
+        self.saw(case, operation);
+    }
+
+    /// The one entry of a call: its outcome and status.
+    async fn one_entry(
+        &self,
+        case: &str,
+        operation: &Operation,
+        trace: Uuid,
+    ) -> (String, Option<i32>) {
+        let found = async {
+            loop {
+                let all = self.app.entries(trace).await;
+                let own: Vec<_> =
+                    all.iter().filter(|entry| entry.action == operation.action()).cloned().collect();
+                assert!(own.len() < 2, "{case}: {} has {own:?}", operation.name());
+                // What is polled is queued: it may take a moment.
+                if let Some(entry) = own.into_iter().next() {
+                    return (entry.outcome, entry.status);
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(crate::app::PATIENCE, found)
+            .await
+            .unwrap_or_else(|_| panic!("{case}: {} has no audit entry", operation.name()))
+    }
+}
+
+async fn furnish(app: &TestApp, name: &str) -> Furnished {
+    let application = json!({"application": {"name": name, "environment": "production"}});
+    let tenant = app.provision_with(name, application).await;
+    let application = tenant.application.expect("it was asked for");
+    let (secret, key) = app.issue_key(application, &["flag:read"]).await;
+    let (wrong_secret, _) = app.issue_key(application, &["log:write"]).await;
+    Furnished { tenant, application, key, secret, wrong_secret }
+}
+
+fn tenant_roles() -> impl Iterator<Item = Role> {
+    Role::ALL.iter().copied().filter(|role| role.is_tenant())
+}
+
+fn platform_roles() -> impl Iterator<Item = Role> {
+    Role::ALL.iter().copied().filter(|role| role.is_platform())
+}
+
+/// CC-AUTH-003, CC-SEC-001, CC-LOG-003, CON-SEC-007, NFR-SEC-005, FR-LOG-003, ERR-AUTH-401, ERR-AUTH-403, ERR-RES-404
+#[tokio::test]
+async fn every_route_lets_in_whom_it_names_and_nobody_else() {
+    let mut walk = Walk::begin().await;
+    let guarded: Vec<Operation> =
+        walk.operations.iter().filter(|operation| !operation.is_open()).cloned().collect();
+    assert!(guarded.len() >= 40, "the document holds only {}", guarded.len());
+    assert!(guarded.iter().all(Operation::is_audited), "whoever has credentials is audited");
+
+    strangers(&mut walk, &guarded).await;
+    for operation in &guarded {
+        wrong_roles(&mut walk, operation).await;
+        wrong_tenants(&mut walk, operation).await;
+    }
+    restricted(&mut walk, &guarded, "read-only").await;
+    restricted(&mut walk, &guarded, "suspended").await;
+    // Last, because it changes things: first what only reads, then what a tenant may do, then what stops tenants and keys.
+    let mut ordered: Vec<&Operation> = guarded.iter().collect();
+    ordered.sort_by_key(|operation| (operation.mutates(), operation.tenant() != "own"));
+    for operation in ordered {
+        allowed(&mut walk, operation).await;
+    }
+
+    // Nothing was left out.
+    let all: BTreeSet<String> = guarded.iter().map(Operation::name).collect();
+    let of = |condition: fn(&Operation) -> bool| -> BTreeSet<String> {
+        guarded.iter().filter(|operation| condition(operation)).map(Operation::name).collect()
+    };
+    let in_a_tenant = |operation: &Operation| matches!(operation.tenant(), "own" | "connected");
+    let mutating_in_a_tenant = |operation: &Operation| operation.tenant() == "own" && operation.mutates();
+    for (case, expected) in [
+        ("stranger", all.clone()),
+        ("wrong role", all.clone()),
+        ("wrong tenant", all.clone()),
+        ("suspended", of(in_a_tenant)),
+        ("read-only", of(mutating_in_a_tenant)),
+        ("allowed", all),
+    ] {
+        let seen = walk.seen.remove(case).unwrap_or_default();
+        let uncovered: Vec<_> = expected.difference(&seen).collect();
+        assert!(uncovered.is_empty(), "not walked over as {case}: {uncovered:?}");
+    }
+}
+
+/// Without credentials, and with credentials that are none of ours.
+async fn strangers(walk: &mut Walk, guarded: &[Operation]) {
+    let forged = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJyb290In0.";
+    for operation in guarded {
+        for (credentials, detail) in
+            [(None, "missing_token"), (Some(forged), "invalid_token"), (Some("tk_0_0"), "invalid_token")]
+        {
+            let answer = walk.send(operation, credentials, None).await;
+            let answer = answer.refused(401, "ERR-AUTH-401", detail);
+            assert!(answer.header("www-authenticate").starts_with("Bearer"), "{}", operation.name());
+            *walk.counted.entry(operation.action().to_owned()).or_default() += 1;
+        }
+        walk.saw("stranger", operation);
+    }
+    // They are counted, so that a stranger can't fill the disk; the sum is right.
+    walk.app.server.state.audit.flush().await;
+    walk.app.settled().await;
+    let client = walk.app.db.server.get().await.unwrap();
+    let sql = "SELECT action, sum(count)::bigint, count(*) FROM read_model.audit_trail_v1 \
+               WHERE actor_kind = 'anonymous' AND code = 'ERR-AUTH-401' GROUP BY action";
+    let rows = client.query(sql, &[]).await.unwrap();
+    let found: BTreeMap<String, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(found, walk.counted);
+    assert!(rows.iter().all(|row| row.get::<_, i64>(2) <= 2), "one entry for each kind of refusal");
+}
+
+async fn wrong_roles(walk: &mut Walk, operation: &Operation) {
+    let forbidden = (403, "ERR-AUTH-403", "forbidden");
+    let (acme, roles) = (walk.acme.tenant.id, operation.roles());
+    for role in platform_roles().filter(|role| !roles.contains(role)) {
+        let token = walk.app.token(role, None);
+        walk.refused("wrong role", operation, (&token, None), forbidden).await;
+    }
+    for role in tenant_roles().filter(|role| !roles.contains(role)) {
+        let token = walk.app.token(role, Some(acme));
+        walk.refused("wrong role", operation, (&token, None), forbidden).await;
+    }
+    let key = match operation.scope() {
+        Some(_) => walk.acme.wrong_secret.clone(),
+        None => walk.acme.secret.clone(),
+    };
+    walk.refused("wrong role", operation, (&key, Some(acme)), forbidden).await;
+}
+
+/// Another tenant's is not there; what is nobody's in particular is not for credentials of one tenant.
+async fn wrong_tenants(walk: &mut Walk, operation: &Operation) {
+    let (acme, other) = (walk.acme.tenant.id, walk.other.tenant.id);
+    let absent = (404, "ERR-RES-404", "not_found");
+    let wrong_org = (403, "ERR-AUTH-403", "wrong_org");
+    let case = "wrong tenant";
+    if operation.tenant() == "connected" {
+        let key = walk.other.secret.clone();
+        walk.refused(case, operation, (&key, None), absent).await;
+        walk.refused(case, operation, (&key, Some(other)), wrong_org).await;
+        return;
+    }
+    let role = *operation.roles().first().expect("somebody may call it");
+    let token = walk.app.token(role, Some(other));
+    match operation.tenant() {
+        "platform" => walk.refused(case, operation, (&token, None), wrong_org).await,
+        "own" => {
+            walk.refused(case, operation, (&token, Some(acme)), wrong_org).await;
+            if operation.names_a_tenants_thing() {
+                let answer = walk.send(operation, Some(&token), None).await;
+                answer.clone().refused(404, "ERR-RES-404", "not_found");
+                walk.one_entry(case, operation, answer.trace).await;
+            }
+        }
+        path => {
+            assert!(path.starts_with("path:"), "{} has an unknown rule {path}", operation.name());
+            walk.refused(case, operation, (&token, None), absent).await;
+        }
+    }
+}
+
+/// A tenant that is suspended, or read-only: its members and applications are refused, operators are not.
+async fn restricted(walk: &mut Walk, guarded: &[Operation], case: &'static str) {
+    let (begin, end, detail) = match case {
+        "suspended" => (("suspend", json!({"reason": "the walk"})), ("reactivate", json!({})), "blocked"),
+        _ => (("access-mode", json!({"mode": "read_only"})), ("access-mode", json!({"mode": "active"})), "read_only"),
+    };
+    by_operator(walk, begin).await;
+    for operation in guarded.iter().filter(|operation| matches!(operation.tenant(), "own" | "connected")) {
+        let credentials = match operation.roles().first() {
+            Some(role) => walk.app.token(*role, Some(walk.acme.tenant.id)),
+            None => walk.acme.secret.clone(),
+        };
+        if case == "suspended" || operation.mutates() {
+            let expected = (403, "ERR-AUTH-403", detail);
+            walk.refused(case, operation, (&credentials, None), expected).await;
+        } else {
+            let answer = walk.send(operation, Some(&credentials), None).await;
+            assert!(answer.status.is_success(), "{}: {}", operation.name(), answer.text);
+        }
+    }
+    by_operator(walk, end).await;
+}
+
+async fn by_operator(walk: &Walk, (what, body): (&str, Value)) {
+    let operator = walk.app.token(Role::Operator, None);
+    let path = format!("/api/operator/tenants/{}/{what}", walk.acme.tenant.id);
+    let method = if what == "access-mode" { Method::PUT } else { Method::POST };
+    let answer = walk.app.call(method, &path).json(body).by(&operator).send().await;
+    assert!(answer.status.is_success(), "{}", answer.text);
+}
+
+/// Whoever is named gets past the gate, and that is audited once too, whatever comes of it.
+async fn allowed(walk: &mut Walk, operation: &Operation) {
+    let mut credentials: Vec<(Option<Role>, String)> = Vec::new();
+    for role in operation.roles() {
+        let tenant = role.is_tenant().then_some(walk.acme.tenant.id);
+        credentials.push((Some(role), walk.app.token(role, tenant)));
+    }
+    if operation.scope().is_some() {
+        credentials.push((None, walk.acme.secret.clone()));
+    }
+    for (role, credentials) in credentials {
+        let answer = walk.send(operation, Some(&credentials), None).await;
+        let status = answer.status.as_u16();
+        // An administrator gets in but makes and unmakes no owners.
+        let passed = matches!(status, 200..300 | 400 | 404 | 409 | 422)
+            || (status == 403 && role == Some(Role::Administrator));
+        assert!(passed, "{}: {}", operation.name(), answer.text);
+        let (outcome, _) = walk.one_entry("allowed", operation, answer.trace).await;
+        let expected = match status {
+            200..300 => "success",
+            403 => "denied",
+            _ => "failure",
+        };
+        assert_eq!(outcome, expected, "{}: {}", operation.name(), answer.text);
+    }
+    walk.saw("allowed", operation);
+}
+
+/// The document tells of every endpoint of the table, with the table's rules.
+#[tokio::test]
+async fn the_document_holds_every_endpoint_of_the_url_map() {
+    let document = gateway::openapi::document();
+    let map = gateway::url_map::url_map();
+    for endpoint in map.endpoints() {
+        let operation = &document["paths"][endpoint.path][endpoint.method.as_str().to_lowercase()];
+        assert_eq!(operation["x-action"], endpoint.action, "{} {}", endpoint.method, endpoint.path);
+        let roles: Vec<_> = endpoint.roles.iter().map(|role| role.as_str()).collect();
+        let told = operation.get("x-roles").cloned().unwrap_or(json!([]));
+        assert_eq!(told, json!(roles), "{} {}", endpoint.method, endpoint.path);
+    }
+}
