@@ -417,7 +417,7 @@ fn append_error(error: &Error, lease: Lease, items: &[AppendItem]) -> AppendErro
     if code.code() == FENCED {
         AppendError::Fenced { shard: lease.shard, epoch: lease.epoch }
     } else if *code == SqlState::UNIQUE_VIOLATION {
-        AppendError::Refused(refusal_of(db.constraint(), db.detail(), items))
+        AppendError::Refused(refusal_of(db.constraint(), items))
     } else if *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE {
         AppendError::Repeat
     } else if class == "57" || class == "08" {

@@ -310,19 +310,15 @@ pub(super) fn stream_of(row: &Row) -> StreamId {
     }
 }
 
-/// Which rule a unique violation broke. `detail`: such as `Key (kind, value_hash)=(tenant.slug, \\x…) already exists.`
-pub(super) fn refusal_of(constraint: Option<&str>, detail: Option<&str>, items: &[AppendItem]) -> Refusal {
+/// Which rule a unique violation broke.
+pub(super) fn refusal_of(constraint: Option<&str>, items: &[AppendItem]) -> Refusal {
     match constraint {
         Some("claims_pkey") => {
-            let kinds = || {
-                items.iter().flat_map(|item| &item.claims).filter_map(|change| match change {
-                    ClaimChange::Take(claim) => Some(claim.kind),
-                    ClaimChange::Free(_) => None,
-                })
-            };
-            let named = |kind: &&str| detail.is_some_and(|text| text.contains(&format!("=({kind}, ")));
-            let kind = kinds().find(named).or_else(|| kinds().next());
-            Refusal::Claim { kind: kind.unwrap_or_default().to_owned() }
+            let kind = items.iter().flat_map(|item| &item.claims).find_map(|change| match change {
+                ClaimChange::Take(claim) => Some(claim.kind.to_owned()),
+                ClaimChange::Free(_) => None,
+            });
+            Refusal::Claim { kind: kind.unwrap_or_default() }
         }
         Some("command_outcomes_pkey") => Refusal::DuplicateCommand,
         _ => Refusal::Sequence,
