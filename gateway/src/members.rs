@@ -60,9 +60,7 @@ pub async fn invite(write: &Write<Invite>) -> Result<Invited, Problem> {
     let tenant = write.tenant()?;
     let wish = &write.body;
     let role = wish.role.unwrap_or(Role::User);
-    if role == Role::Owner {
-        only_owners(&write.caller)?;
-    }
+    may_give(&write.caller, role)?;
     let person = register(write, wish).await?;
     has_room(write, tenant, person).await?;
     let membership = membership::id_of(tenant, person);
@@ -174,12 +172,7 @@ pub async fn set_role<B>(
     member: MemberAccess,
     role: Role,
 ) -> Result<(Write<B>, Receipt), Problem> {
-    if !role.is_tenant() {
-        return Err(Problem::field("/role", "must be owner, administrator or user"));
-    }
-    if role == Role::Owner {
-        only_owners(&write.caller)?;
-    }
+    may_give(&write.caller, role)?;
     let decision = match role {
         Role::Owner => TenantCommand::AddOwner { person: member.person },
         to => loss(member, OwnershipLoss::Downgraded { to }),
@@ -260,6 +253,13 @@ async fn compare<B>(write: Write<B>, member: MemberAccess) -> Result<Write<B>, P
     Ok(write.compared())
 }
 
-fn only_owners(caller: &Caller) -> Result<(), Problem> {
-    if caller.role == Some(Role::Owner) { Ok(()) } else { Err(Problem::forbidden("forbidden")) }
+/// Before anything is done: a role of the platform is no tenant's to give, and ownership is the owners'.
+fn may_give(caller: &Caller, role: Role) -> Result<(), Problem> {
+    if !role.is_tenant() {
+        return Err(Problem::field("/role", "must be owner, administrator or user"));
+    }
+    if role == Role::Owner && caller.role != Some(Role::Owner) {
+        return Err(Problem::forbidden("forbidden"));
+    }
+    Ok(())
 }

@@ -3,10 +3,22 @@
 use aggregates::{Application, ApplicationCommand};
 use axum::response::Response;
 use kernel::KeyId;
+use serde::Deserialize;
+use utoipa::IntoParams;
 use uuid::Uuid;
 
 use crate::extract::{Done, Path, Write};
 use crate::problem::Problem;
+
+/// Which key of which application.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct KeyPath {
+    /// The application
+    id: Uuid,
+    /// The key
+    kid: Uuid,
+}
 
 /// Revoke a key
 ///
@@ -15,13 +27,10 @@ use crate::problem::Problem;
     delete,
     path = "/api/developer/applications/{id}/keys/{kid}",
     tag = "keys",
-    params(
-        ("id" = Uuid, Path, description = "The application"),
-        ("kid" = Uuid, Path, description = "The key"),
-    ),
+    params(KeyPath),
     responses((status = OK, description = "It is revoked.", body = Done)),
 )]
-pub async fn revoke(Path((id, kid)): Path<(Uuid, Uuid)>, write: Write) -> Result<Response, Problem> {
+pub async fn revoke(Path(KeyPath { id, kid }): Path<KeyPath>, write: Write) -> Result<Response, Problem> {
     let command = ApplicationCommand::RevokeKey { key: KeyId(kid) };
     let receipt = write.dispatch::<Application>(id, command).await?;
     Ok(write.done(id, &receipt))

@@ -62,7 +62,8 @@ fn told(problem: Problem, key: Option<&str>, code: ErrorCode) -> Problem {
         members.insert("key".to_owned(), json!(key));
     }
     members.insert("errorCode".to_owned(), json!(code.as_str()));
-    let details = problem.errors.first().map_or_else(|| problem.detail.to_string(), |error| error.detail.clone());
+    let details =
+        problem.errors.first().map_or_else(|| problem.detail.to_string(), |error| error.detail.clone());
     members.insert("errorDetails".to_owned(), json!(details));
     problem.with_members(members)
 }

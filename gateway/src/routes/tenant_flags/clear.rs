@@ -2,9 +2,8 @@
 
 use aggregates::{Tenant, TenantCommand};
 use axum::response::Response;
-use schemas::values::FlagKey;
-use uuid::Uuid;
 
+use super::FlagPath;
 use crate::extract::{Done, Path, Write};
 use crate::problem::Problem;
 
@@ -15,13 +14,11 @@ use crate::problem::Problem;
     delete,
     path = "/api/operator/tenants/{id}/flags/{key}",
     tag = "flags",
-    params(
-        ("id" = Uuid, Path, description = "The tenant"),
-        ("key" = String, Path, description = "The flag's key: `[A-Za-z0-9._-]+`"),
-    ),
+    params(FlagPath),
     responses((status = OK, description = "It is cleared.", body = Done)),
 )]
-pub async fn clear(Path((id, key)): Path<(Uuid, FlagKey)>, write: Write) -> Result<Response, Problem> {
+pub async fn clear(Path(path): Path<FlagPath>, write: Write) -> Result<Response, Problem> {
+    let (id, key) = path.read()?;
     let receipt = write.dispatch::<Tenant>(id, TenantCommand::ClearFlag { key }).await?;
     Ok(write.done(id, &receipt))
 }

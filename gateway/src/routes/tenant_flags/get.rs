@@ -3,9 +3,8 @@
 use axum::Json;
 use kernel::TenantId;
 use projections::Flags;
-use schemas::values::FlagKey;
-use uuid::Uuid;
 
+use super::FlagPath;
 use crate::extract::{Path, Read};
 use crate::problem::Problem;
 use crate::view::FlagView;
@@ -15,13 +14,11 @@ use crate::view::FlagView;
     get,
     path = "/api/operator/tenants/{id}/flags/{key}",
     tag = "flags",
-    params(
-        ("id" = Uuid, Path, description = "The tenant"),
-        ("key" = String, Path, description = "The flag's key: `[A-Za-z0-9._-]+`"),
-    ),
+    params(FlagPath),
     responses((status = OK, description = "The flag.", body = FlagView)),
 )]
-pub async fn get(Path((id, key)): Path<(Uuid, FlagKey)>, read: Read) -> Result<Json<FlagView>, Problem> {
+pub async fn get(Path(path): Path<FlagPath>, read: Read) -> Result<Json<FlagView>, Problem> {
+    let (id, key) = path.read()?;
     let client = read.connection("flags").await?;
     let row = Flags::get(&client, TenantId(id), key.as_str()).await?;
     row.map(FlagView::from).map(Json).ok_or_else(Problem::not_found)

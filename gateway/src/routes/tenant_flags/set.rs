@@ -2,12 +2,12 @@
 
 use aggregates::{Tenant, TenantCommand};
 use axum::response::Response;
-use schemas::values::{FlagKey, FlagValue, InvalidValue};
+use schemas::values::{FlagValue, InvalidValue};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
-use uuid::Uuid;
 
+use super::FlagPath;
 use crate::extract::{Done, Path, Write};
 use crate::problem::Problem;
 
@@ -58,14 +58,12 @@ impl SetFlag {
     put,
     path = "/api/operator/tenants/{id}/flags/{key}",
     tag = "flags",
-    params(
-        ("id" = Uuid, Path, description = "The tenant"),
-        ("key" = String, Path, description = "The flag's key: `[A-Za-z0-9._-]+`"),
-    ),
+    params(FlagPath),
     request_body = SetFlag,
     responses((status = OK, description = "It is set.", body = Done)),
 )]
-pub async fn set(Path((id, key)): Path<(Uuid, FlagKey)>, write: Write<SetFlag>) -> Result<Response, Problem> {
+pub async fn set(Path(path): Path<FlagPath>, write: Write<SetFlag>) -> Result<Response, Problem> {
+    let (id, key) = path.read()?;
     let value = write.body.value()?;
     let receipt = write.dispatch::<Tenant>(id, TenantCommand::SetFlag { key, value }).await?;
     Ok(write.done(id, &receipt))
