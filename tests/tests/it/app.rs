@@ -208,19 +208,21 @@ impl TestApp {
         client.query_one("SELECT count(*) FROM events", &[]).await.expect("it answers").get(0)
     }
 
-    /// The audit entries of a trace: action, outcome, status, code, tenant.
-    pub async fn entries(&self, trace: Uuid) -> Vec<Entry> {
+    /// The audit entries of some traces.
+    pub async fn entries(&self, traces: &[Uuid]) -> Vec<Entry> {
         self.settled().await;
         let client = self.db.server.get().await.expect("a connection");
-        let sql = "SELECT action, outcome, status, code, tenant FROM read_model.audit_trail_v1 \
-                   WHERE correlation_id = $1 ORDER BY recorded_at";
-        let rows = client.query(sql, &[&trace]).await.expect("it answers");
+        let sql = "SELECT correlation_id, action, outcome, status, code, tenant, actor \
+                   FROM read_model.audit_trail_v1 WHERE correlation_id = ANY ($1) ORDER BY recorded_at";
+        let rows = client.query(sql, &[&traces]).await.expect("it answers");
         let entry = |row: &tokio_postgres::Row| Entry {
-            action: row.get(0),
-            outcome: row.get(1),
-            status: row.get(2),
-            code: row.get(3),
-            tenant: row.get(4),
+            trace: row.get(0),
+            action: row.get(1),
+            outcome: row.get(2),
+            status: row.get(3),
+            code: row.get(4),
+            tenant: row.get(5),
+            actor: row.get(6),
         };
         rows.iter().map(entry).collect()
     }
@@ -229,11 +231,13 @@ impl TestApp {
 /// An entry of the audit trail.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
+    pub trace: Uuid,
     pub action: String,
     pub outcome: String,
     pub status: Option<i32>,
     pub code: Option<String>,
     pub tenant: Option<Uuid>,
+    pub actor: String,
 }
 
 /// A request being made.
