@@ -1,8 +1,8 @@
 //! What a person is in a tenant: inviting, roles, status, removal. Several endpoints lead here.
 //!
-//! Every gain and loss of ownership is decided by the tenant first, as a step of the request; the membership follows as
-//! the request's own command. The process manager `ownership` does the same from the tenant's event, so that a crash in
-//! between leaves nothing half-done.
+//! Every gain and loss of ownership is decided by the tenant first, as a step of the request. What follows from its event
+//! is sent with the id that the process manager `ownership` would give it: whichever of the two is first does it, so that
+//! a crash in between leaves nothing half-done, and a manager that lags undoes nothing that came later.
 
 use aggregates::membership::{self, Membership, MembershipCommand};
 use aggregates::tenant::{Tenant, TenantCommand};
@@ -16,11 +16,12 @@ use schemas::values::{EmailAddress, MembershipKind, MembershipStatus, PersonName
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
+use workflows::Consequence;
 
 use crate::caller::Caller;
 use crate::extract::Write;
 use crate::problem::{Code, Problem};
-use crate::step::step;
+use crate::step::{consequence, step};
 use crate::view::words;
 
 /// An invitation as it is asked for.
@@ -73,25 +74,53 @@ pub async fn invite(write: &Write<Invite>) -> Result<Invited, Problem> {
         token_hash: None,
         now: write.now(),
     };
-    if role != Role::Owner {
-        let receipt = write.dispatch::<Membership>(membership.0, command).await?;
-        return Ok(Invited { person, membership, receipt });
+    if role == Role::Owner {
+        own(write, membership, person, command.clone()).await?;
     }
-    // The tenant may refuse a further owner: then there is no invitation either.
-    let asked = (tenant, person, role, wish.kind, wish.expires_at);
-    let invited = step::<Membership, _>(write, "membership", membership.0, &asked, command).await?;
-    match write.dispatch::<Tenant>(tenant.0, TenantCommand::AddOwner { person }).await {
-        Ok(decided) => {
-            let receipt = Receipt { position: decided.position.or(invited.position), ..invited };
-            Ok(Invited { person, membership, receipt })
-        }
-        Err(problem) => {
-            let back = MembershipCommand::Remove;
+    let receipt = write.dispatch::<Membership>(membership.0, command).await?;
+    Ok(Invited { person, membership, receipt })
+}
+
+/// Invites an owner whom the tenant counts. It may refuse a further one: then there is no invitation either.
+async fn own(
+    write: &Write<Invite>,
+    membership: MembershipId,
+    person: PersonId,
+    invite: MembershipCommand,
+) -> Result<(), Problem> {
+    let (tenant, wish) = (write.tenant()?, &write.body);
+    let asked = (tenant, person, wish.role, wish.kind, wish.expires_at);
+    let invited = step::<Membership, _>(write, "prepare", membership.0, &asked, invite).await?;
+    // No event: they are invited already, and the tenant was asked then.
+    let Some(event) = invited.event_ids.first().copied() else { return Ok(()) };
+    let add = TenantCommand::AddOwner { person };
+    match consequence::<Tenant, _>(write, Consequence::AddOwner, event, tenant.0, add).await {
+        Ok(decided) => follow(write, &decided, Consequence::Promote, membership, promotion()).await,
+        Err(refused) => {
             // Refused only if it is gone already.
+            let back = MembershipCommand::Remove;
             let _ = step::<Membership, _>(write, "take_back", membership.0, &asked, back).await;
-            Err(problem)
+            Err(refused.into())
         }
     }
+}
+
+fn promotion() -> MembershipCommand {
+    MembershipCommand::ChangeRole { role: Role::Owner }
+}
+
+/// Lets the membership follow what the tenant decided, if it decided anything.
+async fn follow<B>(
+    write: &Write<B>,
+    decided: &Receipt,
+    what: Consequence,
+    membership: MembershipId,
+    command: MembershipCommand,
+) -> Result<(), Problem> {
+    let Some(event) = decided.event_ids.first().copied() else { return Ok(()) };
+    let receipt = consequence::<Membership, _>(write, what, event, membership.0, command).await?;
+    write.applied(&receipt).await;
+    Ok(())
 }
 
 /// The person of the address: whoever holds it, or a new one.
@@ -174,10 +203,10 @@ pub async fn set_role<B>(
 ) -> Result<(Write<B>, Receipt), Problem> {
     may_give(&write.caller, role)?;
     let decision = match role {
-        Role::Owner => TenantCommand::AddOwner { person: member.person },
-        to => loss(member, OwnershipLoss::Downgraded { to }),
+        Role::Owner => Decision::Gain,
+        to => Decision::Loss(OwnershipLoss::Downgraded { to }),
     };
-    let write = decide(write, member, role == Role::Owner, decision).await?;
+    let write = decide(write, member, decision).await?;
     let command = MembershipCommand::ChangeRole { role };
     let receipt = write.dispatch::<Membership>(member.membership.0, command).await?;
     Ok((write, receipt))
@@ -192,13 +221,14 @@ pub async fn set_status<B>(
     member: MemberAccess,
     disabled: bool,
 ) -> Result<(Write<B>, Receipt), Problem> {
-    let gains = !disabled && member.role == Role::Owner;
-    let decision = match disabled {
-        false => TenantCommand::AddOwner { person: member.person },
-        true => loss(member, OwnershipLoss::Disabled),
+    let (write, command) = match (disabled, member.role) {
+        (true, _) => {
+            let decision = Decision::Loss(OwnershipLoss::Disabled);
+            (decide(write, member, decision).await?, MembershipCommand::Disable)
+        }
+        (false, Role::Owner) => (decide(write, member, Decision::Gain).await?, MembershipCommand::Enable),
+        (false, _) => (write, MembershipCommand::Enable),
     };
-    let command = if disabled { MembershipCommand::Disable } else { MembershipCommand::Enable };
-    let write = if disabled || gains { decide(write, member, gains, decision).await? } else { write };
     let receipt = write.dispatch::<Membership>(member.membership.0, command).await?;
     Ok((write, receipt))
 }
@@ -208,23 +238,43 @@ pub async fn set_status<B>(
 /// # Errors
 /// ERR-AUTH-403: an administrator removes no owner; ERR-VAL-422 `last_owner`.
 pub async fn remove<B>(write: Write<B>, member: MemberAccess) -> Result<(Write<B>, Receipt), Problem> {
-    let write = decide(write, member, false, loss(member, OwnershipLoss::Removed)).await?;
+    let write = decide(write, member, Decision::Loss(OwnershipLoss::Removed)).await?;
     let receipt = write.dispatch::<Membership>(member.membership.0, MembershipCommand::Remove).await?;
     Ok((write, receipt))
 }
 
-fn loss(member: MemberAccess, because: OwnershipLoss) -> TenantCommand {
-    TenantCommand::RemoveOwner { person: member.person, because }
+/// What the tenant is to decide.
+#[derive(Clone, Copy, Debug)]
+enum Decision {
+    Gain,
+    Loss(OwnershipLoss),
 }
 
-/// Lets the tenant decide about an owner. An owner always asks, so that no promotion under way is missed; an
-/// administrator may only where no owner is concerned.
-async fn decide<B>(
-    write: Write<B>,
-    member: MemberAccess,
-    gains: bool,
-    decision: TenantCommand,
-) -> Result<Write<B>, Problem> {
+impl Decision {
+    fn command(self, person: PersonId) -> TenantCommand {
+        match self {
+            Self::Gain => TenantCommand::AddOwner { person },
+            Self::Loss(because) => TenantCommand::RemoveOwner { person, because },
+        }
+    }
+
+    /// What the membership does when the tenant has decided so.
+    fn consequence(self) -> (Consequence, MembershipCommand) {
+        match self {
+            Self::Gain => (Consequence::Promote, promotion()),
+            Self::Loss(OwnershipLoss::Removed) => (Consequence::Follow, MembershipCommand::Remove),
+            Self::Loss(OwnershipLoss::Downgraded { to }) => {
+                (Consequence::Follow, MembershipCommand::ChangeRole { role: to })
+            }
+            Self::Loss(OwnershipLoss::Disabled) => (Consequence::Follow, MembershipCommand::Disable),
+        }
+    }
+}
+
+/// Lets the tenant decide about an owner, and the membership follow. An owner always asks, so that no promotion under way
+/// is missed; an administrator may only where no owner is concerned.
+async fn decide<B>(write: Write<B>, member: MemberAccess, decision: Decision) -> Result<Write<B>, Problem> {
+    let gains = matches!(decision, Decision::Gain);
     if write.caller.role != Some(Role::Owner) {
         return if member.role == Role::Owner || gains {
             Err(Problem::forbidden("forbidden"))
@@ -232,11 +282,12 @@ async fn decide<B>(
             Ok(write)
         };
     }
-    // The process manager may be faster than this request's own command, and its event is no reason for a 412.
+    // What follows moves the membership on, and that is no reason for a 412.
     let write = if member.role == Role::Owner || gains { compare(write, member).await? } else { write };
-    let asked = format!("{decision:?}");
-    let receipt = step::<Tenant, _>(&write, "decide", member.tenant.0, &asked, decision).await?;
-    write.applied(&receipt).await;
+    let (asked, command) = (format!("{decision:?}"), decision.command(member.person));
+    let decided = step::<Tenant, _>(&write, "decide", member.tenant.0, &asked, command).await?;
+    let (what, command) = decision.consequence();
+    follow(&write, &decided, what, member.membership, command).await?;
     Ok(write)
 }
 

@@ -13,7 +13,7 @@ use engine::Engine;
 use engine::process::ProcessManager;
 use kernel::Clock;
 
-pub use ownership::Ownership;
+pub use ownership::{Consequence, Ownership};
 pub use provisioning::Provisioning;
 
 /// All process managers, one line each.

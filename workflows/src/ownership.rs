@@ -8,14 +8,42 @@ use aggregates::membership::{Membership, MembershipCommand};
 use aggregates::tenant::{Tenant, TenantCommand};
 use async_trait::async_trait;
 use engine::Engine;
+use engine::command::Idempotency;
 use engine::process::{ProcessManager, Retry};
-use kernel::Envelope;
+use kernel::{Envelope, EventId};
 use schemas::events::{MembershipEvent, OwnershipLoss, TenantEvent};
 use schemas::values::Role;
 
-use crate::sender::send;
+use crate::sender::{self, send};
 
 const NAME: &str = "ownership";
+
+/// What follows from an event of ownership. The names are part of the commands' ids: add, never rename.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consequence {
+    /// `membership.invited` as owner → the tenant counts the person.
+    AddOwner,
+    /// `tenant.owner_added` → the membership has the role.
+    Promote,
+    /// `tenant.owner_removed` → the membership is removed, demoted or disabled.
+    Follow,
+}
+
+impl Consequence {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AddOwner => "add_owner",
+            Self::Promote => "promote",
+            Self::Follow => "follow",
+        }
+    }
+
+    /// For whoever does not want to wait for the process manager: the command with this id is the manager's own, so that
+    /// a manager that lags never carries it out again after what came later.
+    pub fn idempotency(self, event: EventId) -> Idempotency {
+        sender::idempotency(event, &format!("{NAME}.{}", self.as_str()))
+    }
+}
 
 /// The process manager of ownership.
 pub struct Ownership {
@@ -33,7 +61,8 @@ impl Ownership {
         };
         let command = TenantCommand::AddOwner { person };
         if let Err(refused) =
-            send::<Tenant>(&self.engine, NAME, event, "add_owner", tenant.0, command).await?
+            send::<Tenant>(&self.engine, NAME, event, Consequence::AddOwner.as_str(), tenant.0, command)
+                .await?
         {
             tracing::warn!(tenant.id = %tenant, reason = refused.detail, "the tenant takes no further owner");
             // The tenant doesn't count this owner: the membership must not claim to be one.
@@ -48,8 +77,15 @@ impl Ownership {
         match decode(event)? {
             TenantEvent::OwnerAdded { person, membership } => {
                 let command = MembershipCommand::ChangeRole { role: Role::Owner };
-                let sent =
-                    send::<Membership>(&self.engine, NAME, event, "promote", membership.0, command).await?;
+                let sent = send::<Membership>(
+                    &self.engine,
+                    NAME,
+                    event,
+                    Consequence::Promote.as_str(),
+                    membership.0,
+                    command,
+                )
+                .await?;
                 if let Err(refused) = sent {
                     let tenant = event.stream.id;
                     tracing::warn!(tenant.id = %tenant, reason = refused.detail, "an owner without a membership");
@@ -64,8 +100,15 @@ impl Ownership {
                     OwnershipLoss::Disabled => MembershipCommand::Disable,
                 };
                 // Refused means the membership is gone already, which is what is wanted.
-                let _ =
-                    send::<Membership>(&self.engine, NAME, event, "follow", membership.0, command).await?;
+                let _ = send::<Membership>(
+                    &self.engine,
+                    NAME,
+                    event,
+                    Consequence::Follow.as_str(),
+                    membership.0,
+                    command,
+                )
+                .await?;
             }
             _ => {}
         }

@@ -1,11 +1,17 @@
 //! Sending a command that follows from an event.
 
+use std::time::Duration;
+
 use engine::Engine;
 use engine::command::{CommandContext, DispatchError, Idempotency, Receipt};
 use engine::process::{Retry, derived_command_id};
-use kernel::{Actor, ActorKind, Decider, Envelope, Metadata, Origin, Rejection};
+use kernel::{Actor, ActorKind, Decider, Envelope, EventId, Metadata, Origin, Rejection};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+/// How often, and how soon again, a command is asked for that somebody else has under way.
+const IN_FLIGHT_TRIES_MAX: u32 = 400;
+const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(5);
 
 /// What became of a command: done (also earlier, also for nothing), or refused for a reason that will not go away.
 pub(crate) type Outcome = Result<Receipt, Refused>;
@@ -16,6 +22,13 @@ pub(crate) struct Refused {
     /// The stable machine string.
     pub detail: String,
     pub claim: Option<String>,
+}
+
+/// What makes a consequence of an event the same one, whoever sends it first. `step`: with its manager, such as
+/// `ownership.follow`.
+pub(crate) fn idempotency(event: EventId, step: &str) -> Idempotency {
+    // The id already says which command it is; a newer binary may word it differently.
+    Idempotency { id: derived_command_id(event, step), fingerprint: Sha256::digest(step.as_bytes()).into() }
 }
 
 /// Sends `command` as the consequence of `event`. `step` tells apart what follows from one event.
@@ -42,12 +55,19 @@ pub(crate) async fn send<D: Decider>(
         command_id: None,
         origin: Origin::default(),
     });
-    context.idempotency = Some(Idempotency {
-        id: derived_command_id(event.event_id, &step),
-        // The id already says which command it is; a newer binary may word it differently.
-        fingerprint: Sha256::digest(step.as_bytes()).into(),
-    });
-    match engine.dispatch::<D>(id, command, context).await {
+    context.idempotency = Some(idempotency(event.event_id, &step));
+    let mut tries = 0;
+    let outcome = loop {
+        match engine.dispatch::<D>(id, command.clone(), context.clone()).await {
+            // The request that caused the event is at it: its answer is ours.
+            Err(DispatchError::InFlight) if tries < IN_FLIGHT_TRIES_MAX => {
+                tries += 1;
+                tokio::time::sleep(IN_FLIGHT_PAUSE).await;
+            }
+            outcome => break outcome,
+        }
+    };
+    match outcome {
         Ok(receipt) => Ok(Ok(receipt)),
         Err(DispatchError::Rejected { rejection, .. }) => {
             Ok(Err(Refused { detail: rejection.detail().to_owned(), claim: None }))

@@ -232,6 +232,30 @@ async fn ownership_follows_status_and_role() {
     assert_eq!(owners().await, both);
 }
 
+/// CC-DAT-001: the request and the process manager send the same command, so that a manager that lags undoes nothing
+/// that came later.
+#[tokio::test]
+async fn what_follows_from_a_decision_about_owners_is_done_by_whoever_is_first_and_once() {
+    let acme = Acme::new().await;
+    let (second, _) = acme.member("second", Role::Owner).await;
+    let path = format!("/api/v1/users/{second}/role");
+    let demoted = acme.app.put(&path, json!({"role": "user"})).by(&acme.owner).send().await;
+    demoted.is(StatusCode::OK);
+    let client = acme.app.db.server.get().await.unwrap();
+    for (decided, followed, consequence) in [
+        ("tenant.owner_removed", "membership.role_changed", workflows::Consequence::Follow),
+        ("membership.invited", "tenant.owner_added", workflows::Consequence::AddOwner),
+    ] {
+        let last = "SELECT event_id, metadata ->> 'command_id' FROM events WHERE event_type = $1 \
+                    ORDER BY position DESC LIMIT 1";
+        let event: Uuid = client.query_one(last, &[&decided]).await.unwrap().get(0);
+        let command: String = client.query_one(last, &[&followed]).await.unwrap().get(1);
+        assert_eq!(command, consequence.idempotency(event.into()).id.to_string(), "{followed}");
+    }
+    let count = "SELECT count(*) FROM events WHERE event_type = 'membership.role_changed'";
+    assert_eq!(client.query_one(count, &[]).await.unwrap().get::<_, i64>(0), 1);
+}
+
 /// REQUIREMENTS §5: going beyond the plan is refused.
 #[tokio::test]
 async fn a_plan_bounds_how_many_people_there_are() {
