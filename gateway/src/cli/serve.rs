@@ -1,5 +1,7 @@
 //! `tenantry serve`
 
+use std::io::Write;
+
 use anyhow::{anyhow, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,7 +26,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    eprintln!("Stopping; once more to stop at once.");
+    let _ = writeln!(std::io::stderr(), "Stopping; once more to stop at once.");
     tokio::select! {
         () = server.stop() => Ok(()),
         _ = terminate.recv() => bail!("stopped at once"),
@@ -38,7 +40,9 @@ fn welcome(server: &Server, public_url: Option<String>, data_dir: Option<std::pa
     let command =
         std::env::current_exe().map_or_else(|_| "tenantry".to_owned(), |path| path.display().to_string());
     let with = data_dir.map_or_else(String::new, |dir| format!(" --data-dir {}", dir.display()));
-    println!(
+    // Nobody may be reading: then there is nobody to welcome, and the server serves all the same.
+    let _ = writeln!(
+        std::io::stdout(),
         "\nTenantry is ready.\n\
          \n  API        {url}\
          \n  Docs       {url}/docs\
