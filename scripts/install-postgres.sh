@@ -139,10 +139,9 @@ unpack() {
         python3 -m zipfile -e "$1" "$2"
     elif have unzip; then
         unzip -q "$1" -d "$2"
-    elif have bsdtar; then
-        bsdtar -xf "$1" -C "$2"
     else
-        die "unpacking PostgreSQL takes python3, unzip or bsdtar; ask an administrator for: apt-get install unzip"
+        have perl && have gzip || die "unpacking PostgreSQL takes python3, unzip or perl; ask an administrator for: apt-get install unzip"
+        perl scripts/unzip.pl "$1" "$2"
     fi
 }
 
