@@ -9,8 +9,13 @@ require_rust
 require_build_tools
 scripts/install-postgres.sh
 scripts/install-cargo-tool.sh cargo-llvm-cov 0.9.1
-rustup component list --installed 2>/dev/null | grep -q '^llvm-tools' ||
-    rustup component add llvm-tools >&2 || die "coverage needs: rustup component add llvm-tools"
+
+# rustup's own tools fit the compiler best; where they can't be had, Debian's of the last version do, as long as they
+# know the format of the profiles (a mismatch is an error, never a wrong figure).
+if ! rustup component list --installed 2>/dev/null | grep -q '^llvm-tools' && ! rustup component add llvm-tools >&2; then
+    apt_install llvm-19 || die "coverage needs llvm-profdata and llvm-cov: rustup component add llvm-tools"
+    export LLVM_COV=/usr/lib/llvm-19/bin/llvm-cov LLVM_PROFDATA=/usr/lib/llvm-19/bin/llvm-profdata
+fi
 
 runner=test
 have cargo-nextest && runner=nextest
