@@ -30,9 +30,12 @@ pub struct Settings {
     /// Where the server keeps its private PostgreSQL cluster. [default: as `tenantry serve` has it]
     #[arg(long, env = "TENANTRY_DATA_DIR", value_name = "DIR", global = true)]
     pub data_dir: Option<PathBuf>,
-    /// A given PostgreSQL server instead, as the role that owns the schema.
+    /// A given PostgreSQL server instead.
     #[arg(long, env = "DATABASE_URL", value_name = "URL", global = true, hide_env_values = true)]
     pub database_url: Option<String>,
+    /// The same server as the role that owns the schema, if DATABASE_URL names the server's own role.
+    #[arg(long, env = "TENANTRY_OWNER_DATABASE_URL", value_name = "URL", global = true, hide_env_values = true)]
+    pub owner_database_url: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

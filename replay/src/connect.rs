@@ -58,9 +58,15 @@ fn codec() -> Codec {
 }
 
 async fn find(settings: &Settings) -> Result<Config> {
-    if let Some(url) = settings.database_url.as_deref().filter(|url| !url.is_empty()) {
-        // The parser's error may quote the URL, which holds a password.
-        return url.parse().map_err(|_| anyhow::anyhow!("DATABASE_URL is no PostgreSQL URL"));
+    let given = [
+        ("TENANTRY_OWNER_DATABASE_URL", &settings.owner_database_url),
+        ("DATABASE_URL", &settings.database_url),
+    ];
+    for (name, url) in given {
+        if let Some(url) = url.as_deref().filter(|url| !url.is_empty()) {
+            // The parser's error may quote the URL, which holds a password.
+            return url.parse().map_err(|_| anyhow::anyhow!("{name} is no PostgreSQL URL"));
+        }
     }
     let data_dir = settings.data_dir.clone().unwrap_or_else(cluster::default_data_dir);
     let Some(found) = Cluster::open(&data_dir)? else {

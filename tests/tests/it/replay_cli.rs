@@ -250,6 +250,20 @@ async fn dead_letters_are_listed_and_retried() {
 }
 
 #[tokio::test]
+async fn replay_works_with_the_settings_of_a_server_that_has_a_role_for_each_purpose() {
+    let serving = Serving::start().await;
+    serving.dispatch(1, provision(1)).await;
+    serving.settle().await;
+    let mut command = tokio::process::Command::new(replay_binary());
+    command
+        .args(["rebuild", "tenant_directory"])
+        .env("DATABASE_URL", serving.db.server_info.url())
+        .env("TENANTRY_OWNER_DATABASE_URL", serving.db.owner_info.url());
+    let (code, text) = self::text(&command.output().await.unwrap());
+    assert!(code == Some(0) && text.contains("generation 2 serves"), "{text}");
+}
+
+#[tokio::test]
 async fn wrong_usage_and_a_database_without_a_journal_are_told_apart() {
     let run = |args: &[&str], url: &str| {
         let mut command = std::process::Command::new(replay_binary());
