@@ -26,7 +26,7 @@ fn replay_binary() -> &'static PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let mut build = std::process::Command::new(env!("CARGO"));
-        let built = build.args(["build", "--quiet", "--package", "replay"]).status().unwrap();
+        let built = build.args(["build", "--quiet", "--workspace", "--bins"]).status().unwrap();
         assert!(built.success(), "replay is built");
         let test = std::env::current_exe().unwrap();
         test.ancestors().nth(2).unwrap().join("replay")
