@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod process;
 pub mod projection;
 pub mod telemetry;
+pub mod witness;
 pub mod writer;
 
 mod aggregate;

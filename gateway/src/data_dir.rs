@@ -5,7 +5,8 @@ use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use kernel::{Ids, Position};
+use engine::witness::{Found, Sighting, Witness, WitnessError, replace_file};
+use kernel::Ids;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -27,18 +28,14 @@ pub enum DataDirError {
     InUse { path: PathBuf, holder: String },
     #[error("{path} does not hold a node's id; remove it, and the node gets another one")]
     NodeId { path: PathBuf },
-    #[error("{path} can't be understood; remove it only if you know that the database is the right one")]
-    Witness { path: PathBuf },
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
     #[error(
-        "the database holds another journal ({found}) than this data directory has seen ({expected}).\n\
-         Either DATABASE_URL or TENANTRY_DATA_DIR is wrong. If the journal was replaced on purpose, remove {path}"
+        "{refusal}.\n\
+         Correct DATABASE_URL or TENANTRY_DATA_DIR, or restore what is missing. If this journal is meant, accept it on \
+         purpose, once: tenantry serve --accept-journal {seen}"
     )]
-    OtherJournal { expected: Uuid, found: Uuid, path: PathBuf },
-    #[error(
-        "the journal in the database ends at position {found}, but position {expected} has been acknowledged.\n\
-         An older backup was restored, or commits were lost. If that is known and meant, remove {path}"
-    )]
-    OlderJournal { expected: Position, found: Position, path: PathBuf },
+    NotTheJournal { refusal: Box<WitnessError>, seen: String },
 }
 
 /// The data directory of a running process; nobody else can have it meanwhile.
@@ -46,14 +43,6 @@ pub enum DataDirError {
 pub struct DataDir {
     path: PathBuf,
     _lock: File,
-}
-
-/// What the journal was when it was last seen, kept outside the database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Witness {
-    pub journal: Uuid,
-    /// The highest position known to be acknowledged.
-    pub position: Position,
 }
 
 /// How the last server was reached, for commands that are told nothing else.
@@ -132,36 +121,34 @@ impl DataDir {
         }
     }
 
-    /// Refuses a database whose journal is not the one that was seen, or an older copy of it.
+    /// The witness of the journal that this directory goes with.
     ///
     /// # Errors
-    /// [`DataDirError::OtherJournal`], [`DataDirError::OlderJournal`], [`DataDirError::Witness`].
-    pub fn recognise(&self, now: Witness) -> Result<(), DataDirError> {
-        let path = self.path.join(WITNESS);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return self.witness(now),
-            Err(source) => return Err(DataDirError::Io { path, source }),
-        };
-        let Ok(seen) = serde_json::from_str::<Witness>(&text) else {
-            return Err(DataDirError::Witness { path });
-        };
-        if seen.journal != now.journal {
-            return Err(DataDirError::OtherJournal { expected: seen.journal, found: now.journal, path });
-        }
-        if seen.position > now.position {
-            return Err(DataDirError::OlderJournal { expected: seen.position, found: now.position, path });
-        }
-        Ok(())
+    /// [`DataDirError::Witness`]: it can't be read.
+    pub fn witness(&self) -> Result<Witness, DataDirError> {
+        Ok(Witness::open(self.path.join(WITNESS))?)
     }
 
-    /// Writes down what the journal is now.
+    /// Refuses a journal that is not the one the witness has seen. `accepted` names the sighting that is to be given
+    /// up, as an earlier refusal told it; for any other one it does nothing, so it harms nobody if it stays set.
     ///
     /// # Errors
-    /// [`DataDirError::Io`]
-    pub fn witness(&self, now: Witness) -> Result<(), DataDirError> {
-        let text = serde_json::to_string(&now).expect("an id and a number are JSON");
-        self.replace(WITNESS, text.as_bytes())
+    /// [`DataDirError::NotTheJournal`] tells what to do, [`DataDirError::Witness`].
+    pub fn recognise(
+        witness: &Witness,
+        found: Option<&Found>,
+        accepted: Option<&str>,
+    ) -> Result<(), DataDirError> {
+        let Err(refusal) = witness.recognise(found) else { return Ok(()) };
+        match refusal.seen().map(Sighting::to_string) {
+            Some(seen) if accepted == Some(seen.as_str()) => {
+                let found = found.map(|found| found.head.to_string());
+                tracing::warn!(seen, found, "another journal than was seen is accepted on purpose");
+                Ok(())
+            }
+            Some(seen) => Err(DataDirError::NotTheJournal { seen, refusal: Box::new(refusal) }),
+            None => Err(refusal.into()),
+        }
     }
 
     /// Tells later commands how this server is reached.
@@ -175,12 +162,8 @@ impl DataDir {
 
     /// Replaces a file as a whole, so that a crash leaves the old or the new one.
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), DataDirError> {
-        let (path, beside) = (self.path.join(name), self.path.join(format!("{name}.new")));
-        let mut options = OpenOptions::new();
-        let mut file =
-            options.create(true).truncate(true).write(true).mode(0o600).open(&beside).map_err(io(&beside))?;
-        file.write_all(content).and_then(|()| file.sync_all()).map_err(io(&beside))?;
-        std::fs::rename(&beside, &path).map_err(io(&path))
+        let path = self.path.join(name);
+        replace_file(&path, content).map_err(io(&path))
     }
 }
 
@@ -192,9 +175,14 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> DataDirError + '_ {
 mod tests {
     use super::*;
     use engine::clock::SystemIds;
+    use engine::witness::Place;
+    use kernel::{EventId, Position, ShardId};
 
-    fn seen(journal: u128, position: u64) -> Witness {
-        Witness { journal: Uuid::from_u128(journal), position: Position(position) }
+    /// A journal that ends at a position; what the witness has seen is not in it.
+    fn found(journal: u128, position: u64) -> Found {
+        let place = Place { position: Position(position), event: Some(EventId(Uuid::from_u128(7))) };
+        let head = Sighting { journal: Uuid::from_u128(journal), shards: [(ShardId(0), place)].into() };
+        Found { head, witnessed: [(ShardId(0), None)].into() }
     }
 
     #[test]
@@ -225,16 +213,22 @@ mod tests {
     }
 
     #[test]
-    fn another_journal_or_an_older_one_is_recognised() {
+    fn a_journal_is_accepted_only_by_naming_what_speaks_against_it() {
         let dir = tempfile::tempdir().unwrap();
         let data = DataDir::take(dir.path()).unwrap();
-        data.recognise(seen(1, 5)).unwrap();
-        data.witness(seen(1, 9)).unwrap();
-        data.recognise(seen(1, 9)).unwrap();
-        data.recognise(seen(1, 12)).unwrap();
-        assert!(matches!(data.recognise(seen(1, 8)), Err(DataDirError::OlderJournal { .. })));
-        assert!(matches!(data.recognise(seen(2, 9)), Err(DataDirError::OtherJournal { .. })));
-        std::fs::write(dir.path().join(WITNESS), "{").unwrap();
-        assert!(matches!(data.recognise(seen(1, 9)), Err(DataDirError::Witness { .. })));
+        let (first, older, forked, other) = (found(1, 9), found(1, 5), found(1, 12), found(2, 1));
+        let witness = data.witness().unwrap();
+        witness.replace(first.head.clone()).unwrap();
+        let named = first.head.to_string();
+        for found in [Some(&older), Some(&forked), Some(&other), None] {
+            let refused = DataDir::recognise(&witness, found, None).unwrap_err();
+            assert!(refused.to_string().contains(&format!("--accept-journal {named}")), "{refused}");
+            DataDir::recognise(&witness, found, Some("")).unwrap_err();
+            DataDir::recognise(&witness, found, Some(&older.head.to_string())).unwrap_err();
+            DataDir::recognise(&witness, found, Some(&named)).unwrap();
+        }
+        // Once accepted, the same word accepts nothing more.
+        witness.replace(older.head).unwrap();
+        DataDir::recognise(&witness, Some(&self::found(1, 4)), Some(&named)).unwrap_err();
     }
 }

@@ -5,13 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use cluster::{Cluster, Options};
 use deadpool_postgres::{Object, Pool, PoolError};
-use kernel::Position;
 use sqlx::Connection as _;
 use sqlx::migrate::Migrate as _;
 use tokio_postgres::{Client, Config};
-use uuid::Uuid;
 
-use crate::data_dir::Witness;
 use crate::settings::Store;
 
 /// The role that the server works as; it owns nothing.
@@ -267,22 +264,6 @@ pub async fn check_role(pool: &Pool) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// What the journal in the database is.
-///
-/// # Errors
-/// The database can't be read.
-pub async fn journal(pool: &Pool) -> anyhow::Result<Witness> {
-    let client = pool.get().await.context("no connection as the server's role")?;
-    let row = client
-        .query_one(
-            "SELECT journal_id, (SELECT last_position FROM journal_shard WHERE shard = 0) FROM journal_identity",
-            &[],
-        )
-        .await?;
-    let position = u64::try_from(row.get::<_, i64>(1)).unwrap_or(0);
-    Ok(Witness { journal: row.get::<_, Uuid>(0), position: Position(position) })
 }
 
 fn address(url: &str, name: &str) -> anyhow::Result<Config> {

@@ -13,6 +13,7 @@ use engine::journal::{PgFeed, PgJournal};
 use engine::ledger::{AuditFeed, AuditLedger};
 use engine::process::Processes;
 use engine::projection::{Feeds, FollowSettings, Memories, MemoryProjection, Projector};
+use engine::witness::Witness;
 use engine::writer::WriterConfig;
 use engine::{Engine, EngineConfig};
 use kernel::{Clock, Ids, ShardId};
@@ -22,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
-use crate::data_dir::{Announcement, DataDir, Witness};
+use crate::data_dir::{Announcement, DataDir};
 use crate::database::{self, Database};
 use crate::endpoint::Listener;
 use crate::keys::{KeyStore, Keys};
@@ -50,7 +51,7 @@ pub struct Server {
     pub database: String,
     pub state: AppState,
     data_dir: Arc<DataDir>,
-    journal: uuid::Uuid,
+    witness: Arc<Witness>,
     ledger: AuditLedger,
     memories: Arc<Memories>,
     processes: Processes,
@@ -67,6 +68,16 @@ impl Server {
     /// # Errors
     /// What is missing or wrong, and what to do about it.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let server = Self::launch(settings).await?;
+        server.wait_until_ready().await;
+        Ok(server)
+    }
+
+    /// Starts everything; returns when it listens. From then on it is to be stopped in order.
+    ///
+    /// # Errors
+    /// What is missing or wrong, and what to do about it.
+    pub async fn launch(settings: Settings) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids: Arc<dyn Ids> = Arc::new(SystemIds);
         let metrics = telemetry::install().context("metrics can't be recorded")?;
@@ -74,15 +85,20 @@ impl Server {
         let node = data_dir.node(&*ids)?;
 
         let database = Database::open(&settings.store).await?;
-        {
+        let witness = Arc::new({
             let mut owner = database.owner(settings.store.database_wait).await?;
+            let witness = data_dir.witness()?;
+            // Before anything is changed in it: it may be the wrong one.
+            let found = witness.look(&owner).await?;
+            DataDir::recognise(&witness, found.as_ref(), settings.accept_journal())?;
             database.migrate(&mut owner).await?;
-        }
+            let journal = witness.look(&owner).await?.context("the schema lacks the journal's identity")?;
+            witness.replace(journal.head)?;
+            witness
+        });
         database.check().await?;
         let pool = database.pool(settings.database_connections as usize)?;
         database::check_role(&pool).await?;
-        let journal = database::journal(&pool).await?;
-        data_dir.recognise(journal)?;
 
         let master = settings.store.master_key(!database::has_keys(&pool).await?)?;
         let store = KeyStore::new(pool.clone(), master, clock.clone(), ids.clone());
@@ -131,7 +147,7 @@ impl Server {
             database: database.place(),
             state,
             data_dir,
-            journal: journal.journal,
+            witness,
             ledger,
             memories,
             processes,
@@ -151,7 +167,6 @@ impl Server {
             server.stop().await;
             return Err(error);
         }
-        server.wait_until_ready().await;
         Ok(server)
     }
 
@@ -187,8 +202,8 @@ impl Server {
         Ok(())
     }
 
-    /// A server that waits is a server that runs: it says so in `/ready`.
-    async fn wait_until_ready(&self) {
+    /// Waits, within bounds, until it is ready. A server that waits is a server that runs: it says so in `/ready`.
+    pub async fn wait_until_ready(&self) {
         if tokio::time::timeout(OWNED_WITHIN, self.state.engine.owned()).await.is_err() {
             tracing::warn!(
                 "another node owns the shard: this one reads, and writes when the other's lease lapses"
@@ -208,21 +223,13 @@ impl Server {
         }
     }
 
-    /// Writes down outside the database how far the journal is known to be, so that an older copy is recognised.
+    /// Writes down outside the database how far the journal is, so that an older copy is recognised. Whatever node
+    /// wrote it, what is read there was committed: the witness lags and never leads.
     fn keep_witness(&self) -> JoinHandle<()> {
-        let (data_dir, access, journal) =
-            (self.data_dir.clone(), self.state.access.handle.clone(), self.journal);
-        let mut written = None;
+        let (witness, pool) = (self.witness.clone(), self.state.pool.clone());
         tokio::spawn(every(WITNESS_EVERY, self.background.clone(), move || {
-            let position =
-                access.position(SHARD).filter(|position| Some(*position) > written && position.0 > 0);
-            if let Some(position) = position {
-                written = Some(position);
-                if let Err(error) = data_dir.witness(Witness { journal, position }) {
-                    tracing::warn!(%error, "the witness of the journal can't be written");
-                }
-            }
-            std::future::ready(())
+            let (witness, pool) = (witness.clone(), pool.clone());
+            async move { write_down(witness, &pool).await }
         }))
     }
 
@@ -247,11 +254,8 @@ impl Server {
         self.ledger.drain().await;
         self.state.projector.drain().await;
         self.memories.drain().await;
-        if let Ok(last) = database::journal(&self.state.pool).await
-            && let Err(error) = self.data_dir.witness(last)
-        {
-            tracing::warn!(%error, "the witness of the journal can't be written");
-        }
+        // Everything is written by now.
+        write_down(self.witness, &self.state.pool).await;
         self.state.pool.close();
     }
 }
@@ -308,6 +312,18 @@ fn look_after_keys(store: KeyStore, keys: Keys, stop: CancellationToken) -> Join
             }
         }
     }))
+}
+
+/// What can't be read or written now is so a second later; until then the witness lags.
+async fn write_down(witness: Arc<Witness>, pool: &Pool) {
+    let Ok(client) = pool.get().await else { return };
+    let Ok(Some(found)) = witness.look(&client).await else { return };
+    drop(client);
+    // In a thread where waiting for the disk stops nobody.
+    let written = tokio::task::spawn_blocking(move || witness.observe(&found.head)).await;
+    if let Ok(Err(error)) = written {
+        tracing::warn!(%error, "the witness of the journal can't be written");
+    }
 }
 
 /// Does something again and again until it is to stop.

@@ -133,6 +133,11 @@ pub struct Settings {
     #[arg(long, env = "TENANTRY_LOG", value_name = "FILTER", default_value = "info", value_parser = log_filter)]
     pub log: String,
 
+    /// Serve the journal that is found although this data directory has seen another one, or more of it: what the
+    /// refusal says. It accepts that once and nothing else
+    #[arg(long, env = "TENANTRY_ACCEPT_JOURNAL", value_name = "SIGHTING")]
+    pub accept_journal: Option<String>,
+
     /// Connections to the database for queries, projections and process managers
     #[arg(long, env = "TENANTRY_DATABASE_CONNECTIONS", value_name = "NUMBER", default_value_t = 30,
         value_parser = clap::value_parser!(u32).range(4..=1000))]
@@ -238,6 +243,11 @@ impl Settings {
             ));
         }
         Ok(())
+    }
+
+    /// The sighting that is given up, if one is named.
+    pub fn accept_journal(&self) -> Option<&str> {
+        self.accept_journal.as_deref().filter(|named| !named.is_empty())
     }
 
     pub fn limits(&self) -> Limits {

@@ -14,7 +14,7 @@ use schemas::values::Role;
 
 use crate::audit::Audit;
 use crate::data_dir::{DataDir, DataDirError};
-use crate::database::{self, Database};
+use crate::database::Database;
 use crate::keys::KeyStore;
 use crate::local::{self, AskError, Issued, Issuer, TokenWish};
 use crate::settings::{Store, duration};
@@ -90,12 +90,15 @@ async fn sign(
     database: &Database,
     wish: &TokenWish,
 ) -> anyhow::Result<Issued> {
-    drop(database.owner(store.database_wait).await?);
+    {
+        let owner = database.owner(store.database_wait).await?;
+        // As a server's start does: never with the keys of another or an older journal.
+        let witness = ours.witness()?;
+        DataDir::recognise(&witness, witness.look(&owner).await?.as_ref(), None)?;
+    }
     database.check().await?;
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(SystemIds));
     let pool = database.pool(4)?;
-    // As a server's start does: never with the keys of another or an older journal.
-    ours.recognise(database::journal(&pool).await?)?;
     let keys = KeyStore::new(pool.clone(), store.master_key(false)?, clock.clone(), ids.clone());
     let (keys, claim_key) = keys.open(&store.known_issuer()).await?;
     if let Some(tenant) = wish.tenant {
