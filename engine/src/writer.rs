@@ -36,6 +36,9 @@ pub struct WriterConfig {
     pub batch_items_max: usize,
     /// How long a lease lasts without being prolonged.
     pub lease_ttl: Duration,
+    /// How long the database may take to answer before the connection is given up and the outcome settled on another
+    /// one: a connection can go silent without breaking.
+    pub answer_max: Duration,
     /// How long the commands of an unclear commit wait for the database to come back.
     pub unclear_patience: Duration,
     /// The pause between two attempts to reach the database or to get the lease.
@@ -49,6 +52,7 @@ impl WriterConfig {
             node,
             batch_items_max: 1024,
             lease_ttl: Duration::from_secs(10),
+            answer_max: Duration::from_secs(15),
             unclear_patience: Duration::from_secs(10),
             retry_pause: Duration::from_millis(100),
         }

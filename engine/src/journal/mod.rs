@@ -186,7 +186,8 @@ pub trait Journal: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Appends all items in one transaction, or nothing. Durable when it returns.
+    /// Appends all items in one transaction, or nothing. Durable when it returns; unclear if the future is dropped
+    /// before that.
     async fn append(
         &self,
         lease: Lease,

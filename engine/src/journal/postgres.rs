@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
 use kernel::{CommandId, Envelope, EventId, Position, ShardId, StreamId};
 use tokio::sync::{Mutex, broadcast};
+use tokio::task::AbortHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -43,6 +44,7 @@ pub struct PgJournal {
 /// The append connection with its prepared statements.
 struct Appender {
     client: Client,
+    connection: AbortHandle,
     events: Statement,
     all: Statement,
 }
@@ -60,12 +62,13 @@ impl PgJournal {
         let mut config = self.config.clone();
         config.connect_timeout(CONNECT_TIMEOUT).application_name("tenantry journal");
         let (client, connection) = config.connect(self.tls.clone()).await?;
-        // The connection ends when its client is dropped; an error shows in the client's next call.
-        tokio::spawn(async move {
+        // An error shows in the client's next call.
+        let connection = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::warn!(error = %error, "the journal's connection ended");
             }
-        });
+        })
+        .abort_handle();
         client
             .batch_execute(
                 "SET synchronous_commit = on; SET jit = off; SET plan_cache_mode = force_generic_plan",
@@ -75,11 +78,18 @@ impl PgJournal {
             client.prepare(include_str!("sql/append_events.sql")),
             client.prepare(include_str!("sql/append_all.sql"))
         )?;
-        Ok(Appender { client, events, all })
+        Ok(Appender { client, connection, events, all })
     }
 
     async fn client(&self) -> Result<deadpool_postgres::Object, ReadError> {
         self.pool.get().await.map_err(|error| ReadError::Unavailable(error.to_string()))
+    }
+}
+
+impl Drop for Appender {
+    /// Without this, a connection that has gone silent would stay open until it answers.
+    fn drop(&mut self) {
+        self.connection.abort();
     }
 }
 

@@ -120,7 +120,10 @@ impl Writer {
             let Some(lease) = self.lease else { return Err(AppendFailure::Superseded) };
             let batch = self.ids.fresh();
             let started = tokio::time::Instant::now();
-            let result = self.journal.append(lease, batch, items, self.clock.now()).await;
+            let appending = self.journal.append(lease, batch, items, self.clock.now());
+            let result = tokio::time::timeout(self.config.answer_max, appending)
+                .await
+                .unwrap_or_else(|_| Err(AppendError::Unclear("no answer in time".to_owned())));
             metrics::histogram!(crate::telemetry::JOURNAL_COMMIT_SECONDS)
                 .record(started.elapsed().as_secs_f64());
             match result {

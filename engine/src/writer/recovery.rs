@@ -5,14 +5,15 @@ use uuid::Uuid;
 
 use super::batch::refuse;
 use super::{AppendFailure, Ownership, Queued, Writer};
-use crate::journal::{Appended, Lease, Resolution};
+use crate::journal::{Appended, Lease, ReadError, Resolution};
 
 impl Writer {
     /// Tries to get the lease until it has it; meanwhile whoever asks hears at once that this node can't.
     pub(super) async fn take_shard(&mut self, queue: &mut mpsc::Receiver<Queued>) {
         let mut said = false;
         loop {
-            match self.journal.acquire(self.config.shard, self.config.node, self.config.lease_ttl).await {
+            let acquiring = self.journal.acquire(self.config.shard, self.config.node, self.config.lease_ttl);
+            match self.in_time(acquiring).await {
                 Ok(Some(lease)) => {
                     self.lineage += 1;
                     self.lease = Some(lease);
@@ -55,7 +56,7 @@ impl Writer {
     /// Prolongs the lease; losing it drops all memory.
     pub(super) async fn renew(&mut self) {
         let Some(lease) = self.lease else { return };
-        match self.journal.renew(lease, self.config.lease_ttl).await {
+        match self.in_time(self.journal.renew(lease, self.config.lease_ttl)).await {
             Ok(true) => {}
             Ok(false) => {
                 tracing::error!(
@@ -68,6 +69,14 @@ impl Writer {
             // The epoch decides at the next append; a lapsed lease alone harms nobody.
             Err(error) => tracing::warn!(error = %error, "the lease could not be prolonged"),
         }
+    }
+
+    /// No answer in time is no answer. What is asked here may be carried out later all the same: at worst it raises the
+    /// epoch and fences this node, which then takes the shard anew.
+    async fn in_time<T>(&self, asking: impl Future<Output = Result<T, ReadError>>) -> Result<T, ReadError> {
+        tokio::time::timeout(self.config.answer_max, asking)
+            .await
+            .unwrap_or_else(|_| Err(ReadError::Unavailable("no answer in time".to_owned())))
     }
 
     pub(super) fn lose(&mut self) {
@@ -85,7 +94,7 @@ impl Writer {
         let deadline = tokio::time::Instant::now() + self.config.unclear_patience;
         let owned = self.tell.send_replace(Ownership::Recovering);
         loop {
-            match self.journal.resolve(lease, batch, events).await {
+            match self.in_time(self.journal.resolve(lease, batch, events)).await {
                 Ok(Resolution::Kept { lease, committed }) => {
                     tracing::info!(
                         epoch = lease.epoch,

@@ -17,12 +17,17 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let public_url = settings.store.public_url.clone();
     let data_dir = settings.store.data_dir.clone();
     let server = tokio::select! {
-        started = Server::start(settings) => started?,
+        launched = Server::launch(settings) => launched?,
         _ = terminate.recv() => bail!("stopped before it had started"),
         _ = interrupt.recv() => bail!("stopped before it had started"),
     };
-    welcome(&server, public_url, data_dir);
+    let serve = async {
+        server.wait_until_ready().await;
+        welcome(&server, public_url, data_dir);
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
+        () = serve => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
