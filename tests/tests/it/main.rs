@@ -1,6 +1,9 @@
 //! The one integration binary: everything that needs a database, a server or a process of its own.
 
 mod app;
+mod caller;
+mod contention;
+mod crash;
 mod database_schema;
 mod db;
 mod docs;
@@ -15,10 +18,13 @@ mod http_provisioning;
 mod http_tenants;
 mod http_users;
 mod http_walk;
+mod interleavings;
+mod invariants;
 mod journal_contract;
 mod journal_postgres;
 mod layout;
 mod ledger;
+mod process;
 mod process_manager;
 mod projection_audit;
 mod projection_dead_letter;
@@ -30,8 +36,9 @@ mod projection_rebuild;
 mod projection_tally;
 mod projection_world;
 mod provisioning;
+mod proxy;
 mod replay_cli;
-mod server_crash;
 mod server_keys;
 mod server_start;
 mod traceability;
+mod witness;

@@ -136,6 +136,32 @@ async fn a_write_that_was_waited_for_is_there_across_a_swap() {
     assert_eq!(last, [(3, GenerationState::Former), (4, GenerationState::Serving)], "older ones are dropped");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_between_compare_and_swap_of_a_rebuild_is_in_both_generations() {
+    let house = House::new(JOURNAL).await;
+    house.journal.append((0..200).map(|n| add(n % 7, 1)));
+    let projector = house.serve().await;
+    projector.wait_for("tally", house.journal.token(), PATIENCE).await.unwrap();
+    let runtime = tokio::runtime::Handle::current();
+    let committed = AtomicU64::new(0);
+    let rebuilt = rebuild(&house.db.owner, &house.feeds, &*house.tally, small(), &|progress| {
+        // Told after the comparison and before the swap: the one that serves folds it, the new one has not.
+        if progress.phase == Phase::Swapping && committed.fetch_add(1, Ordering::SeqCst) == 0 {
+            let token = house.journal.append([add(3, 100)]);
+            tokio::task::block_in_place(|| {
+                runtime.block_on(projector.wait_for("tally", token, PATIENCE)).unwrap();
+            });
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!((rebuilt.generation, committed.load(Ordering::SeqCst)), (2, 1));
+    let total = async || rows(&house.db.server).await.iter().map(|row| row.1).sum::<i64>();
+    assert_eq!(total().await, 300, "the new generation has it");
+    rollback(&house.db.owner, &house.feeds, &*house.tally).await.unwrap();
+    assert_eq!(total().await, 300, "and so has the former one");
+}
+
 #[tokio::test]
 async fn an_interrupted_rebuild_is_continued_unless_a_fresh_one_is_asked_for() {
     let house = House::new(JOURNAL).await;
