@@ -17,7 +17,7 @@ test: ## everything that must pass
 crash: ## many rounds of kill, stop and cut under load (ARGS='--rounds N --seed S'); make test runs a few
 	@$(ROOT)scripts/crash.sh $(ARGS)
 
-bench: ## commands per second, ours against stock cqrs-es and postgres-es (ARGS='…')
+bench: ## every workload beside its peer (ARGS='--quick', '--only NAME…', '--list')
 	@$(ROOT)scripts/bench.sh $(ARGS)
 
 coverage: ## line coverage, at least 80 % in engine, aggregates, projections and gateway

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The benchmark of the journal's write path; arguments go to it.
+# Every workload beside its peer; arguments go to the benchmark.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 

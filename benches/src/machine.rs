@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 use serde::Serialize;
 
-use crate::server::Server;
+use crate::server::Private;
 
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
@@ -17,8 +17,6 @@ pub struct Machine {
     pub kernel: String,
     /// The file system the journal lies on.
     pub file_system: String,
-    /// How many processes wanted a core in the minute before: much above zero and the machine was not quiet.
-    pub load_before: f64,
     pub postgresql: String,
     pub settings: Vec<(String, String)>,
     /// Of this repository; with `+` if it had changes that were not committed.
@@ -26,7 +24,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    pub async fn describe(server: &Server, data_dir: &Path) -> Result<Self> {
+    pub async fn describe(server: &Private, data_dir: &Path) -> Result<Self> {
         let (postgresql, settings) = server.description().await?;
         Ok(Self {
             cpu: line("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
@@ -40,16 +38,22 @@ impl Machine {
                 .last()
                 .unwrap_or("unknown file system")
                 .to_owned(),
-            load_before: read("/proc/loadavg")
-                .split(' ')
-                .next()
-                .and_then(|it| it.parse().ok())
-                .unwrap_or(0.0),
             postgresql,
             settings,
             commit: commit(),
         })
     }
+}
+
+/// How many processes wanted a core in the last minute, on average.
+pub fn load_average() -> f64 {
+    read("/proc/loadavg").split(' ').next().and_then(|it| it.parse().ok()).unwrap_or(0.0)
+}
+
+/// Of this process, as /proc/self/status names it; 0 if it doesn't tell.
+pub fn resident_bytes(name: &str) -> u64 {
+    let kib = line("/proc/self/status", name).and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
 }
 
 fn commit() -> String {

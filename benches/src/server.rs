@@ -1,16 +1,30 @@
 //! The PostgreSQL server both contenders work on: a private cluster of the benchmark's own, with the settings of a
 //! real one, and a fresh database for each round, so that nobody pays for the rounds before.
 
-use std::fs::File;
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use cluster::{Cluster, ConnectInfo, Options, Progress, StopMode};
+use rand::RngCore;
 use sqlx::Connection;
+use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+use crate::contender::Shipped;
+use crate::load::closed;
+use crate::work;
 
 /// The migrated database that ours are copies of.
-const TEMPLATE: &str = "bench_template";
+pub const MIGRATED: &str = "bench_migrated";
+/// A copy of it that a server as shipped has worked on: its tenants are provisioned, what follows is level.
+pub const SETTLED: &str = "bench_settled";
+/// How many tenants that one has.
+pub const SETTLED_TENANTS: usize = 1000;
 /// Told with the results. The first three are what durability rests on.
 const SETTINGS: &[&str] = &[
     "fsync",
@@ -24,14 +38,17 @@ const SETTINGS: &[&str] = &[
     "data_checksums",
 ];
 
-pub struct Server {
+pub struct Private {
     cluster: Cluster,
     admin: Client,
+    /// Of all servers as shipped, so that a copied database opens.
+    pub master_key: PathBuf,
+    settled: OnceCell<Arc<[Uuid]>>,
     /// Held until the end: two benchmarks at once would measure each other.
     _lock: File,
 }
 
-impl Server {
+impl Private {
     pub async fn start(data_dir: &Path, tell: impl Fn(&str) + Send + Sync + 'static) -> Result<Self> {
         let options =
             Options { progress: Progress::new(tell), ..Options::default() }.set("max_connections", "300");
@@ -44,27 +61,45 @@ impl Server {
             bail!("another benchmark runs on {}; two at once would measure each other", data_dir.display());
         }
         let admin = connect(&cluster.superuser()).await?;
-        let server = Self { cluster, admin, _lock: lock };
+        let master_key = master_key(data_dir)?;
+        let server = Self { cluster, admin, master_key, settled: OnceCell::new(), _lock: lock };
         for setting in &SETTINGS[..3] {
             let value = server.setting(setting).await?;
             if value != "on" {
                 bail!("{setting} is {value}: what isn't durable is not measured");
             }
         }
-        server.cluster.drop_database(TEMPLATE).await?;
-        server.cluster.create_database(TEMPLATE, None).await?;
-        let to = server.cluster.owner().with_database(TEMPLATE);
+        server.cluster.drop_database(MIGRATED).await?;
+        server.cluster.create_database(MIGRATED, None).await?;
+        let to = server.cluster.owner().with_database(MIGRATED);
         let mut connection = sqlx::PgConnection::connect(&to.url()).await?;
         schemas::migrations::MIGRATOR.run(&mut connection).await?;
         connection.close().await?;
         Ok(server)
     }
 
-    /// A database for one round: migrated for us, empty for the peer. One of the same name is dropped.
-    pub async fn fresh_database(&self, name: &str, migrated: bool) -> Result<()> {
+    /// A new database, empty or a copy. One of the same name is dropped.
+    pub async fn fresh_database(&self, name: &str, copy_of: Option<&str>) -> Result<()> {
         self.cluster.drop_database(name).await?;
-        self.cluster.create_database(name, migrated.then_some(TEMPLATE)).await?;
+        // What is copied must not be in use, and a server that has ended may have left a connection open.
+        let sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
+        self.admin.execute(sql, &[&copy_of.unwrap_or_default()]).await?;
+        self.cluster.create_database(name, copy_of).await?;
         Ok(())
+    }
+
+    /// Makes the database of that name, once a run; gives its tenants.
+    pub async fn settled(&self) -> Result<Arc<[Uuid]>> {
+        let made = self.settled.get_or_try_init(|| async {
+            self.fresh_database(SETTLED, Some(MIGRATED)).await?;
+            let tenants: Arc<[Uuid]> = work::tenants(SETTLED_TENANTS).into();
+            let shipped = Shipped::open(self, SETTLED, &[]).await?;
+            closed::provision(&shipped, &tenants).await.context("the tenants can't be provisioned")?;
+            shipped.settled(tenants.len()).await?;
+            shipped.close().await?;
+            anyhow::Ok(tenants)
+        });
+        made.await.cloned()
     }
 
     pub async fn drop_database(&self, name: &str) -> Result<()> {
@@ -90,6 +125,10 @@ impl Server {
     pub async fn wal_bytes(&self) -> Result<u64> {
         let row = self.admin.query_one("SELECT (pg_current_wal_lsn() - '0/0')::bigint", &[]).await?;
         Ok(u64::try_from(row.get::<_, i64>(0))?)
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.cluster.data_dir()
     }
 
     pub fn postmaster_pid(&self) -> Option<i32> {
@@ -120,4 +159,17 @@ pub async fn connect(to: &ConnectInfo) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(&to.key_values(), NoTls).await?;
     tokio::spawn(connection);
     Ok(client)
+}
+
+/// Made at the first run, readable by its owner only.
+fn master_key(data_dir: &Path) -> Result<PathBuf> {
+    let path = data_dir.join("bench-master.key");
+    if !path.exists() {
+        let mut key = [0; 32];
+        rand::rng().fill_bytes(&mut key);
+        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path)?;
+        file.write_all(hex.as_bytes())?;
+    }
+    Ok(path)
 }

@@ -1,7 +1,6 @@
--- What any journal must show after a round: how many events, in how many transactions, and how many streams have gaps.
-SELECT count(*) AS events,
+-- What a journal must show after a round: the measured events, in how many transactions, and streams with gaps.
+SELECT count(*) FILTER (WHERE event_type = 'tenant.flag_set') AS flags_set,
        count(DISTINCT xmin::text) FILTER (WHERE event_type = 'tenant.flag_set') AS transactions,
-       count(*) FILTER (WHERE event_type = 'tenant.flag_set') AS flags_set,
        (SELECT count(*)
           FROM (SELECT FROM events
                  GROUP BY aggregate_type, aggregate_id

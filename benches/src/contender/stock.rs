@@ -1,23 +1,24 @@
 //! The peer: stock `CqrsFramework` over stock `PostgresEventRepository`, on its own table.
 //!
-//! Its event store without snapshots is used, which is what its documentation starts with; in version 0.5 the snapshot
-//! and aggregate stores apply events twice. No queries are attached, as no projections follow on our side.
+//! Its event store without snapshots is used, which is what its documentation starts with, unless history is what is
+//! measured. No queries are attached: nothing follows it, while projections and process managers follow ours.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use aggregates::{Tenant, TenantCommand};
+use aggregates::Tenant;
 use anyhow::{Context, Result};
 use cluster::ConnectInfo;
 use cqrs_es::AggregateError;
 use engine::adapter::Folded;
 use kernel::Metadata;
-use postgres_es::{PostgresCqrs, postgres_cqrs};
+use postgres_es::{PostgresCqrs, postgres_cqrs, postgres_snapshot_cqrs};
 use serde::Serialize;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
-use crate::workload::Contender;
+use crate::work::{Contender, GaveUp, Wish};
 
 /// How the peer's connections are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,7 +42,14 @@ impl StockPool {
         Self { connections: 256, tested: false },
     ];
 
-    pub const TRIED_QUICK: &[Self] = &[Self::STOCK, Self { connections: 64, tested: false }];
+    /// Where many levels are tried.
+    pub const TRIED_FEW: &[Self] = &[
+        Self { connections: 10, tested: false },
+        Self { connections: 32, tested: false },
+        Self { connections: 128, tested: false },
+    ];
+
+    pub const TRIED_QUICK: &[Self] = &[Self::STOCK, Self { connections: 32, tested: false }];
 }
 
 impl std::fmt::Display for StockPool {
@@ -53,11 +61,13 @@ impl std::fmt::Display for StockPool {
 pub struct Stock {
     framework: PostgresCqrs<Folded<Tenant>>,
     pool: PgPool,
+    time_is_over: AtomicBool,
 }
 
 impl Stock {
-    /// `to`: the owner of an empty database.
-    pub async fn open(to: &ConnectInfo, pool: StockPool) -> Result<Self> {
+    /// `to`: the owner of an empty database, or one filled before. `snapshot_size`: with its snapshots, one for so many
+    /// events.
+    pub async fn open(to: &ConnectInfo, pool: StockPool, snapshot_size: Option<usize>) -> Result<Self> {
         let pool = PgPoolOptions::new()
             .max_connections(pool.connections)
             .min_connections(pool.connections)
@@ -65,8 +75,12 @@ impl Stock {
             .connect(&to.url())
             .await
             .context("the peer's pool can't connect")?;
-        sqlx::raw_sql(include_str!("sql/stock_tables.sql")).execute(&pool).await?;
-        Ok(Self { framework: postgres_cqrs(pool.clone(), Vec::new(), ()), pool })
+        sqlx::raw_sql(include_str!("../sql/stock_tables.sql")).execute(&pool).await?;
+        let framework = match snapshot_size {
+            None => postgres_cqrs(pool.clone(), Vec::new(), ()),
+            Some(size) => postgres_snapshot_cqrs(pool.clone(), Vec::new(), size, ()),
+        };
+        Ok(Self { framework, pool, time_is_over: AtomicBool::new(false) })
     }
 
     pub async fn close(&self) {
@@ -75,18 +89,25 @@ impl Stock {
 }
 
 impl Contender for Stock {
-    async fn execute(&self, tenant: Uuid, command: TenantCommand, metadata: Metadata) -> Result<u64> {
+    async fn carry_out(&self, _: usize, tenant: Uuid, wish: Wish) -> Result<u64> {
         let id = tenant.to_string();
-        let metadata = flat(&metadata);
+        let (command, metadata) = (wish.command(tenant)?, flat(&wish.metadata(tenant)));
         let mut repeats = 0;
         loop {
             match self.framework.execute_with_metadata(&id, command.clone(), metadata.clone()).await {
                 Ok(()) => return Ok(repeats),
+                Err(AggregateError::AggregateConflict) if self.time_is_over.load(Ordering::Relaxed) => {
+                    return Err(GaveUp.into());
+                }
                 // A lost race: load and decide again, at once.
                 Err(AggregateError::AggregateConflict) => repeats += 1,
                 Err(error) => return Err(error).context("cqrs-es did not carry out a command"),
             }
         }
+    }
+
+    fn wind_up(&self) {
+        self.time_is_over.store(true, Ordering::Relaxed);
     }
 }
 

@@ -17,14 +17,13 @@ use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::workload::{self, Contender};
+use super::histogram;
+use crate::work::{Contender, GaveUp, Wish};
 
-/// The longest latency that is told apart, in microseconds.
-const LATENCY_MICROS_MAX: u64 = 600_000_000;
 /// Histograms the workers share, so that they neither wait for each other nor take memory for one each.
 const HISTOGRAMS: usize = 8;
-/// Tenants provisioned at once.
-const PROVISIONING: usize = 64;
+/// Tenants asked at once outside of the load itself.
+const AT_ONCE: usize = 64;
 
 /// What load to make.
 #[derive(Clone, Debug)]
@@ -35,8 +34,8 @@ pub struct Plan {
     pub measured: Duration,
     /// The same seed draws the same tenants.
     pub seed: u64,
-    /// Each worker keeps to tenants of its own, so that no two commands ever meet.
-    pub apart: bool,
+    /// Tells this load's values from those of earlier ones on the same tenants; at most 65,535.
+    pub salt: u64,
 }
 
 /// What came of it.
@@ -74,12 +73,18 @@ struct Shared<C> {
 
 /// Gives every tenant its first event.
 pub async fn provision<C: Contender>(contender: &C, tenants: &[Uuid]) -> Result<()> {
-    stream::iter(tenants.iter().copied())
-        .map(|tenant| async move {
-            let metadata = workload::metadata(tenant, "tenants:provision");
-            contender.execute(tenant, workload::provision(tenant)?, metadata).await
-        })
-        .buffer_unordered(PROVISIONING)
+    each(contender, tenants, |_| Wish::Provision).await
+}
+
+/// Asks every tenant for one thing, told its index.
+pub async fn each<C: Contender>(
+    contender: &C,
+    tenants: &[Uuid],
+    wish: impl Fn(usize) -> Wish + Sync,
+) -> Result<()> {
+    stream::iter(tenants.iter().copied().enumerate())
+        .map(|(index, tenant)| contender.carry_out(index, tenant, wish(index)))
+        .buffer_unordered(AT_ONCE)
         .try_for_each(|_| std::future::ready(Ok(())))
         .await
 }
@@ -120,31 +125,28 @@ pub async fn run<C: Contender, T>(
         }
     }
     let after = edge().await?;
+    shared.contender.wind_up();
     while let Some(ended) = workers.join_next().await {
         ended.context("a worker panicked")??;
     }
     Ok((outcome(&shared), before, after))
 }
 
-async fn work<C: Contender>(shared: Arc<Shared<C>>, number: usize) -> Result<()> {
+async fn work<C: Contender>(shared: Arc<Shared<C>>, worker: usize) -> Result<()> {
     let plan = &shared.plan;
-    let mut random = SmallRng::seed_from_u64(plan.seed.wrapping_mul(1_000_003) ^ number as u64);
-    let mut own = 0;
+    let mut random = SmallRng::seed_from_u64(plan.seed.wrapping_mul(1_000_003) ^ worker as u64);
     for count in 0_u64.. {
-        let tenant = if plan.apart {
-            own += 1;
-            let mine = (plan.tenants.len() / plan.in_flight).max(1);
-            plan.tenants[(number + (own % mine) * plan.in_flight) % plan.tenants.len()]
-        } else {
-            plan.tenants[random.random_range(0..plan.tenants.len())]
-        };
+        let tenant = plan.tenants[random.random_range(0..plan.tenants.len())];
         let sent = Instant::now();
         if sent >= shared.until {
             break;
         }
-        let command = workload::set_flag(((number as u64) << 40) | count)?;
-        let repeats =
-            shared.contender.execute(tenant, command, workload::metadata(tenant, "flags:set")).await?;
+        // Never the same number twice, also not on what earlier rounds left.
+        let number = (plan.salt << 48) | ((worker as u64) << 32) | count;
+        let repeats = match shared.contender.carry_out(worker, tenant, Wish::SetFlag(number)).await {
+            Err(error) if error.is::<GaveUp>() => break,
+            done => done?,
+        };
         let answered = Instant::now();
         shared.acknowledged.fetch_add(1, Ordering::Relaxed);
         if answered >= shared.from && answered < shared.until {
@@ -153,7 +155,7 @@ async fn work<C: Contender>(shared: Arc<Shared<C>>, number: usize) -> Result<()>
         }
         if sent >= shared.from {
             let micros = u64::try_from((answered - sent).as_micros()).unwrap_or(u64::MAX);
-            let histogram = &shared.latencies[number % HISTOGRAMS];
+            let histogram = &shared.latencies[worker % HISTOGRAMS];
             histogram.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(micros);
         }
     }
@@ -177,15 +179,10 @@ fn outcome<C>(shared: &Shared<C>) -> Outcome {
     }
 }
 
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3).expect("the bounds are in order")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aggregates::TenantCommand;
-    use kernel::Metadata;
+    use crate::work;
 
     /// Answers at once, but for one stall of all workers.
     struct Stalling {
@@ -193,7 +190,7 @@ mod tests {
     }
 
     impl Contender for Stalling {
-        async fn execute(&self, _: Uuid, _: TenantCommand, _: Metadata) -> Result<u64> {
+        async fn carry_out(&self, _: usize, _: Uuid, _: Wish) -> Result<u64> {
             let stall = Duration::from_millis(200)..Duration::from_millis(400);
             let pause = if stall.contains(&self.since.elapsed()) { 200 } else { 1 };
             tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -204,7 +201,7 @@ mod tests {
     struct Failing;
 
     impl Contender for Failing {
-        async fn execute(&self, _: Uuid, _: TenantCommand, _: Metadata) -> Result<u64> {
+        async fn carry_out(&self, _: usize, _: Uuid, _: Wish) -> Result<u64> {
             anyhow::bail!("no")
         }
     }
@@ -212,11 +209,11 @@ mod tests {
     fn plan() -> Plan {
         Plan {
             in_flight: 4,
-            tenants: workload::tenants(16).into(),
+            tenants: work::tenants(16).into(),
             warm_up: Duration::ZERO,
             measured: Duration::from_secs(1),
             seed: 1,
-            apart: false,
+            salt: 1,
         }
     }
 
