@@ -40,9 +40,20 @@ impl<D: Decider> Folded<D> {
         Self { state, claims: Vec::new() }
     }
 
-    /// The claim changes of all events applied since the last call.
+    /// What the events applied since the last call change about claims. What they take and free again, or free and
+    /// take again, is no change: nobody else ever sees it, and within one transaction both would see the same rows.
     pub fn take_claims(&mut self) -> Vec<ClaimChange> {
-        std::mem::take(&mut self.claims)
+        let mut net: Vec<ClaimChange> = Vec::new();
+        for change in self.claims.drain(..) {
+            match net.iter().position(|earlier| earlier.claim() == change.claim()) {
+                Some(undone) if net[undone] != change => {
+                    net.remove(undone);
+                }
+                Some(_) => {}
+                None => net.push(change),
+            }
+        }
+        net
     }
 }
 

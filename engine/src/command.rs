@@ -67,7 +67,7 @@ pub enum Intake {
 }
 
 /// Why a command was not carried out.
-#[derive(Debug, thiserror::Error, PartialEq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq)]
 pub enum DispatchError<R> {
     #[error("refused: {rejection}")]
     Rejected { rejection: R, replayed: bool },

@@ -221,6 +221,7 @@ impl Engine {
     /// Carries out what is under way, appends it, gives the lease back and stops the actors.
     pub async fn drain(&self) {
         self.0.surroundings.writer.drain().await;
+        self.0.surroundings.sweeper.end();
         self.0.surroundings.supervision.stop();
     }
 

@@ -11,13 +11,15 @@
 //!   that the outcome is unknown, and all memory is dropped.
 
 mod batch;
+mod incarnation;
+mod ownership;
 mod recovery;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kernel::{Clock, Envelope, Ids, Position, ShardId};
+use kernel::{Clock, Envelope, Ids, Position, ShardId, StreamId};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -25,6 +27,10 @@ use crate::feed::Live;
 use crate::journal::{AppendItem, Journal, Lease, Refusal};
 
 pub use batch::Answer;
+use incarnation::Doubts;
+pub use incarnation::{Incarnation, Trust};
+pub use ownership::Ownership;
+use ownership::Told;
 
 /// Bounds and patience of a writer.
 #[derive(Clone, Debug)]
@@ -59,40 +65,6 @@ impl WriterConfig {
     }
 }
 
-/// One life of an aggregate in memory: from a load to the first failure, passivation or loss of the shard.
-#[derive(Debug)]
-pub struct Incarnation {
-    /// The unbroken ownership under which it was loaded.
-    lineage: u64,
-    poisoned: AtomicBool,
-    /// The last sequence of the stream that is durable, as far as this incarnation knows.
-    durable: AtomicU64,
-}
-
-impl Incarnation {
-    /// `lineage` as [`WriterHandle::lineage`] told it *before* the stream was loaded up to `sequence`.
-    pub fn new(lineage: u64, sequence: u64) -> Self {
-        Self { lineage, poisoned: AtomicBool::new(false), durable: AtomicU64::new(sequence) }
-    }
-
-    /// Its memory is worth nothing any more.
-    pub fn poison(&self) {
-        self.poisoned.store(true, Ordering::Release);
-    }
-
-    pub fn is_poisoned(&self) -> bool {
-        self.poisoned.load(Ordering::Acquire)
-    }
-
-    pub fn lineage(&self) -> u64 {
-        self.lineage
-    }
-
-    pub fn durable(&self) -> u64 {
-        self.durable.load(Ordering::Acquire)
-    }
-}
-
 /// Why an item was not appended.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendFailure {
@@ -115,24 +87,12 @@ pub(crate) struct Queued {
     pub reply: oneshot::Sender<Result<Answer, AppendFailure>>,
 }
 
-/// What the writer is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ownership {
-    /// Another node owns the shard, or it isn't known yet who does.
-    Waiting,
-    /// This node owns it. The number counts unbroken ownerships.
-    Owned { lineage: u64 },
-    /// The database can't be reached, or a commit is being settled.
-    Recovering,
-    /// It has stopped.
-    Stopped,
-}
-
 /// The way to a shard's writer.
 #[derive(Clone, Debug)]
 pub struct WriterHandle {
     queue: mpsc::Sender<Queued>,
-    ownership: watch::Receiver<Ownership>,
+    told: Arc<Told>,
+    doubts: Arc<Doubts>,
     stop: watch::Sender<bool>,
 }
 
@@ -147,30 +107,39 @@ impl WriterHandle {
         queue_max: usize,
     ) -> Self {
         let (queue, receiver) = mpsc::channel(queue_max);
-        let (tell, ownership) = watch::channel(Ownership::Waiting);
         let (stop, stopping) = watch::channel(false);
-        let writer = Writer { config, journal, live, clock, ids, tell, lineage: 0, lease: None };
+        let (told, doubts) = (Arc::new(Told::default()), Arc::new(Doubts::default()));
+        let writer = Writer {
+            config,
+            journal,
+            live,
+            clock,
+            ids,
+            told: told.clone(),
+            doubts: doubts.clone(),
+            lineage: 0,
+            lease: None,
+        };
         tokio::spawn(writer.run(receiver, stopping));
-        Self { queue, ownership, stop }
+        Self { queue, told, doubts, stop }
     }
 
     pub fn ownership(&self) -> Ownership {
-        *self.ownership.borrow()
+        self.told.now()
     }
 
-    /// The current unbroken ownership, or `None` while this node doesn't own the shard.
-    pub fn lineage(&self) -> Option<u64> {
+    /// What a stream loaded from now on may be trusted on, or `None` while this node doesn't own the shard.
+    pub fn trust(&self, stream: &StreamId) -> Option<Trust> {
+        let doubts = self.doubts.of(stream).load(Ordering::Acquire);
         match self.ownership() {
-            Ownership::Owned { lineage } => Some(lineage),
+            Ownership::Owned { lineage } => Some(Trust { lineage, doubts }),
             Ownership::Waiting | Ownership::Recovering | Ownership::Stopped => None,
         }
     }
 
     /// Waits until this node owns the shard.
     pub async fn owned(&self) {
-        let mut ownership = self.ownership.clone();
-        let owned = ownership.wait_for(|now| matches!(now, Ownership::Owned { .. })).await;
-        drop(owned);
+        self.told.wait_for(|now| matches!(now, Ownership::Owned { .. })).await;
     }
 
     /// How many items wait to be appended.
@@ -186,8 +155,7 @@ impl WriterHandle {
     /// Appends what is queued, gives the lease back and stops.
     pub async fn drain(&self) {
         let _ = self.stop.send(true);
-        let mut ownership = self.ownership.clone();
-        let _ = ownership.wait_for(|now| *now == Ownership::Stopped).await;
+        self.told.wait_for(|now| now == Ownership::Stopped).await;
     }
 }
 
@@ -198,7 +166,8 @@ struct Writer {
     live: Live,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    tell: watch::Sender<Ownership>,
+    told: Arc<Told>,
+    doubts: Arc<Doubts>,
     lineage: u64,
     lease: Option<Lease>,
 }
@@ -211,6 +180,7 @@ impl Writer {
         while !*stopping.borrow() {
             if self.lease.is_none() {
                 tokio::select! {
+                    biased;
                     () = self.take_shard(&mut queue) => {}
                     _ = stopping.changed() => break,
                 }
@@ -237,7 +207,13 @@ impl Writer {
         {
             tracing::warn!(error = %error, "the lease could not be given back; the next owner waits for it to lapse");
         }
-        self.tell.send_replace(Ownership::Stopped);
+    }
+
+    /// Whether what an item was decided on is still all there is, as far as this node can know.
+    fn trusts(&self, queued: &Queued) -> bool {
+        let doubts = self.doubts.of(&queued.item.stream).load(Ordering::Acquire);
+        !queued.incarnation.is_poisoned()
+            && queued.incarnation.trust() == Trust { lineage: self.lineage, doubts }
     }
 
     /// Tells followers what was appended; never waits for them.
@@ -247,6 +223,13 @@ impl Writer {
             metrics::gauge!(crate::telemetry::JOURNAL_POSITION).set(position as f64);
             self.live.tell(envelopes.into());
         }
+    }
+}
+
+impl Drop for Writer {
+    /// However it ends, nobody waits for it any more.
+    fn drop(&mut self) {
+        self.told.tell(Ownership::Stopped);
     }
 }
 

@@ -28,3 +28,12 @@ pub enum ClaimChange {
     Take(Claim),
     Free(Claim),
 }
+
+impl ClaimChange {
+    /// The claim that changes.
+    pub fn claim(&self) -> &Claim {
+        match self {
+            Self::Take(claim) | Self::Free(claim) => claim,
+        }
+    }
+}

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::persist::{EventStoreAggregateContext, PersistedEventStore};
 use cqrs_es::{Aggregate, EventStore};
+use futures::FutureExt;
 use kernel::{Clock, CommandId, Decider, Ids};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
@@ -133,8 +135,17 @@ impl<D: Decider> State<D> {
             return answer(order, Err(error));
         }
         let Some(memory) = self.memory.as_mut() else { return };
-        // A rule that panics ends the actor here, before anything was handed over.
-        let (verdict, events) = decide(memory, order.command.clone(), order.context.expected_sequence).await;
+        let incarnation = memory.incarnation.clone();
+        let decided = decide(memory, order.command.clone(), order.context.expected_sequence);
+        let (verdict, events) = match AssertUnwindSafe(decided).catch_unwind().await {
+            Ok(decided) => decided,
+            Err(panic) => {
+                // A rule that panics ends the actor here, before anything was handed over. What was handed over before
+                // may be being committed: whoever loads the stream next must come to know of it.
+                incarnation.poison();
+                resume_unwind(panic)
+            }
+        };
         self.surroundings.quarantine.recovered(&self.presence.stream());
         let outcome = order.context.idempotency.as_ref().map(|idempotency| NewOutcome {
             command_id: idempotency.id,
@@ -147,22 +158,24 @@ impl<D: Decider> State<D> {
     /// Makes sure of a memory that is worth deciding on.
     async fn load(&mut self, deadline: Instant) -> Result<(), DispatchError<D::Rejection>> {
         let writer = &self.surroundings.writer;
+        let stream = self.presence.stream();
         let trusted = self.memory.as_ref().is_some_and(|memory| {
             !memory.incarnation.is_poisoned()
-                // While a commit is being settled the lineage isn't known; the writer checks it before it appends.
-                && writer.lineage().is_none_or(|lineage| lineage == memory.incarnation.lineage())
+                // While a commit is being settled this isn't known; the writer checks it before it appends.
+                && writer.trust(&stream).is_none_or(|trust| trust == memory.incarnation.trust())
         });
         if trusted {
             return Ok(());
         }
-        self.memory = None;
+        if let Some(memory) = self.memory.take() {
+            memory.incarnation.poison();
+        }
         self.in_flight.clear();
         if tokio::time::timeout_at(deadline, writer.owned()).await.is_err() {
             return Err(unavailable("not_owner"));
         }
-        let Some(lineage) = writer.lineage() else { return Err(unavailable("not_owner")) };
-        let stream = self.presence.stream();
-        match Memory::load(&*self.surroundings.journal, &stream, lineage).await {
+        let Some(trust) = writer.trust(&stream) else { return Err(unavailable("not_owner")) };
+        match Memory::load(&*self.surroundings.journal, &stream, trust).await {
             Ok(memory) => {
                 self.memory = Some(memory);
                 Ok(())

@@ -140,6 +140,15 @@ impl<D: Decider> Sweep for Directory<D> {
             }
         }
     }
+
+    fn end(&self) {
+        for slot in &self.slots {
+            let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut residents: Vec<_> = slot.iter().collect();
+            residents.sort_by_key(|(id, _)| **id);
+            residents.iter().for_each(|(_, resident)| resident.actor.kill());
+        }
+    }
 }
 
 /// An actor's entry in the directory, held by the actor: it ends with the actor, however the actor ends.

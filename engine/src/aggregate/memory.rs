@@ -6,7 +6,7 @@ use kernel::{Decider, EventId, StreamId};
 
 use crate::adapter::Folded;
 use crate::journal::{Journal, Loaded, ReadError, Snapshot};
-use crate::writer::Incarnation;
+use crate::writer::{Incarnation, Trust};
 
 /// One life of an aggregate.
 pub(super) struct Memory<D> {
@@ -30,25 +30,25 @@ pub(super) struct Candidate<D> {
 }
 
 impl<D: Decider> Memory<D> {
-    /// Loads a stream. `lineage` was asked for before.
+    /// Loads a stream. `trust` was asked for before.
     pub(super) async fn load(
         journal: &dyn Journal,
         stream: &StreamId,
-        lineage: u64,
+        trust: Trust,
     ) -> Result<Self, ReadError> {
         let loaded = journal.load(stream, Some(D::SNAPSHOT_VERSION)).await?;
-        match Self::fold(stream, loaded, lineage) {
+        match Self::fold(stream, loaded, trust) {
             // A snapshot that can't be read is no snapshot; the events are the truth.
             Err(Unfolded::Snapshot(reason)) => {
                 tracing::warn!(stream = %stream, reason, "a snapshot can't be read; loading all events");
                 let loaded = journal.load(stream, None).await?;
-                Self::fold(stream, loaded, lineage).map_err(|unfolded| unfolded.into_error(stream))
+                Self::fold(stream, loaded, trust).map_err(|unfolded| unfolded.into_error(stream))
             }
             other => other.map_err(|unfolded| unfolded.into_error(stream)),
         }
     }
 
-    fn fold(stream: &StreamId, loaded: Loaded, lineage: u64) -> Result<Self, Unfolded> {
+    fn fold(stream: &StreamId, loaded: Loaded, trust: Trust) -> Result<Self, Unfolded> {
         let (mut state, mut head, mut last_event) = (D::default(), 0, None);
         if let Some(Snapshot { sequence, event_id, state: stored, .. }) = loaded.snapshot {
             state = serde_json::from_value(stored).map_err(|error| Unfolded::Snapshot(error.to_string()))?;
@@ -73,7 +73,7 @@ impl<D: Decider> Memory<D> {
             folded: Folded::new(state),
             head,
             last_event,
-            incarnation: Arc::new(Incarnation::new(lineage, head)),
+            incarnation: Arc::new(Incarnation::new(trust, head)),
             snapshot_at,
             candidate: None,
         })

@@ -18,6 +18,8 @@ pub(crate) trait Sweep: Send + Sync {
     fn uses(&self, into: &mut Vec<u64>);
     /// Asks actors that got no order since to leave.
     fn passivate_unused_since(&self, limit_ms: u64);
+    /// Ends all actors, whatever they wait for.
+    fn end(&self);
 }
 
 /// Counts the live actors and keeps their number down.
@@ -70,10 +72,18 @@ impl Sweeper {
         metrics::counter!(crate::telemetry::ACTORS_PASSIVATED).increment(1);
     }
 
+    /// Ends all actors. The supervisor would too, but in no order: a simulation could not be repeated.
+    pub(crate) fn end(&self) {
+        for directory in self.directories.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            directory.end();
+        }
+    }
+
     /// Runs until the task is dropped.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(ROUND) => {}
                 () = self.crowded.notified() => {}
             }

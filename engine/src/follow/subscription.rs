@@ -100,6 +100,7 @@ impl Subscription {
             return self.read(after).await;
         }
         let woken = tokio::select! {
+            biased;
             () = self.stop.cancelled() => return Ok(Vec::new()),
             batch = self.live.recv() => Some(batch),
             () = tokio::time::sleep(self.settings.poll) => None,
@@ -113,6 +114,7 @@ impl Subscription {
             Some(Err(RecvError::Lagged(_))) => self.read(after).await,
             Some(Err(RecvError::Closed)) => {
                 tokio::select! {
+                    biased;
                     () = self.stop.cancelled() => return Ok(Vec::new()),
                     () = tokio::time::sleep(self.settings.poll) => {}
                 }
@@ -153,7 +155,10 @@ impl Subscription {
         while let Some(batch) = waiting.pop_front() {
             for event in batch.iter() {
                 let last = events.last().map_or(after, |last: &Envelope| last.position);
-                let is_part = events.last().is_some_and(|last| last.position == event.position);
+                // A further part of the same stored event, not the same event told twice.
+                let is_part = events
+                    .last()
+                    .is_some_and(|last| last.position == event.position && event.part > last.part);
                 if event.position == last.next() || is_part {
                     events.push(event.clone());
                 } else if event.position > last {

@@ -1,7 +1,7 @@
 //! A journal in memory, for unit tests and simulation only: it forgets everything and says so by its name.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,6 +26,8 @@ pub enum Fault {
     Unavailable,
     /// Two transactions were in each other's way.
     Deadlock,
+    /// This one goes well.
+    None,
 }
 
 /// A journal in memory.
@@ -33,6 +35,7 @@ pub enum Fault {
 pub struct MemoryJournal {
     shards: Mutex<HashMap<ShardId, Shard>>,
     faults: Mutex<VecDeque<Fault>>,
+    commits: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -54,6 +57,11 @@ impl MemoryJournal {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
     }
 
+    /// Lets no append go on until the guard is dropped.
+    pub async fn hold(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        self.commits.clone().lock_owned().await
+    }
+
     /// As if another node had taken the shard: every lease given out so far is fenced.
     pub fn usurp(&self, shard: ShardId) {
         let mut shards = self.lock();
@@ -70,18 +78,11 @@ impl MemoryJournal {
 impl Shard {
     fn check(&self, items: &[AppendItem]) -> Result<(), Refusal> {
         let mut lengths = HashMap::new();
-        let mut claims = self.claims.clone();
+        // As in one statement of SQL every change sees the rows that stood before it: what the same batch frees can't
+        // be taken in it.
+        let mut taken = std::collections::HashSet::new();
         let mut answered = std::collections::HashSet::new();
         let key = |claim: &kernel::Claim| (claim.kind.to_owned(), claim.value.clone());
-        for item in items {
-            for change in &item.claims {
-                if let ClaimChange::Free(claim) = change
-                    && claims.get(&key(claim)) == Some(&item.stream)
-                {
-                    claims.remove(&key(claim));
-                }
-            }
-        }
         for item in items {
             let length = lengths
                 .entry(&item.stream)
@@ -94,7 +95,7 @@ impl Shard {
             }
             for change in &item.claims {
                 if let ClaimChange::Take(claim) = change
-                    && claims.insert(key(claim), item.stream.clone()).is_some()
+                    && (self.claims.contains_key(&key(claim)) || !taken.insert(key(claim)))
                 {
                     return Err(Refusal::Claim { kind: claim.kind.to_owned() });
                 }
@@ -187,12 +188,13 @@ impl Journal for MemoryJournal {
     ) -> Result<Appended, AppendError> {
         // A real journal takes its time: let others queue meanwhile.
         tokio::task::yield_now().await;
+        drop(self.commits.lock().await);
         let fault = self.faults.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         match fault {
             Some(Fault::NeverCommitted) => return Err(AppendError::Unclear("injected".into())),
             Some(Fault::Unavailable) => return Err(AppendError::Unavailable("injected".into())),
             Some(Fault::Deadlock) => return Err(AppendError::Repeat),
-            Some(Fault::AnswerLost) | None => {}
+            Some(Fault::AnswerLost | Fault::None) | None => {}
         }
         let mut shards = self.lock();
         let shard = shards.entry(lease.shard).or_default();

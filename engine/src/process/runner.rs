@@ -212,6 +212,7 @@ impl Work for ProcessWork {
                 // What was read but not reacted to is read again.
                 self.subscription.reread();
                 tokio::select! {
+                    biased;
                     () = self.stop.cancelled() => {}
                     () = tokio::time::sleep(self.settings.backoff(self.failures)) => {}
                 }

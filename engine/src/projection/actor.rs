@@ -288,6 +288,7 @@ impl Work for ProjectionWork {
                 self.tell(&trouble);
                 self.subscription.reread();
                 tokio::select! {
+                    biased;
                     () = self.stop.cancelled() => {}
                     () = tokio::time::sleep(self.settings.backoff(self.failures)) => {}
                 }

@@ -252,6 +252,7 @@ impl Work for MemoryWork {
                 self.status.trouble(state, text, advice);
                 self.subscription.reread();
                 tokio::select! {
+                    biased;
                     () = self.stop.cancelled() => {}
                     () = tokio::time::sleep(self.settings.backoff(self.failures)) => {}
                 }

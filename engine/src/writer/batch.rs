@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
-use kernel::{ClaimChange, Position, StreamId};
+use kernel::{Claim, ClaimChange, Position, StreamId};
 use serde_json::json;
 
 use super::{AppendFailure, Queued, Writer};
@@ -39,23 +39,17 @@ impl Writer {
     fn next_batch(&self, waiting: &mut VecDeque<Queued>) -> Vec<Queued> {
         let mut batch = Vec::with_capacity(waiting.len());
         let mut ends: HashMap<StreamId, u64> = HashMap::new();
-        let mut freed = HashSet::new();
+        let mut changed: HashSet<Claim> = HashSet::new();
         while let Some(queued) = waiting.pop_front() {
-            if self.lease.is_none()
-                || queued.incarnation.is_poisoned()
-                || queued.incarnation.lineage != self.lineage
-            {
+            if self.lease.is_none() || !self.trusts(&queued) {
                 queued.incarnation.poison();
                 refuse(queued, AppendFailure::Superseded);
                 continue;
             }
-            // A name that is freed and retaken needs two transactions: within one, both changes see the same rows.
-            let retakes = queued
-                .item
-                .claims
-                .iter()
-                .any(|change| matches!(change, ClaimChange::Take(claim) if freed.contains(claim)));
-            if retakes && !batch.is_empty() {
+            // A name that changes twice needs two transactions: within one, both changes see the rows that stood before
+            // it. What was freed could not be taken, and what was taken would stay taken.
+            let again = queued.item.claims.iter().any(|change| changed.contains(change.claim()));
+            if again {
                 waiting.push_front(queued);
                 break;
             }
@@ -71,10 +65,7 @@ impl Writer {
             if let Some(last) = queued.item.events.last() {
                 ends.insert(queued.item.stream.clone(), last.sequence);
             }
-            freed.extend(queued.item.claims.iter().filter_map(|change| match change {
-                ClaimChange::Free(claim) => Some(claim.clone()),
-                ClaimChange::Take(_) => None,
-            }));
+            changed.extend(queued.item.claims.iter().map(|change| change.claim().clone()));
             batch.push(queued);
         }
         batch
@@ -166,7 +157,11 @@ impl Writer {
             let count = item.events.len() as u64;
             let position = (count > 0).then(|| Position(next.0 + count - 1));
             if let Some(last) = item.events.last() {
-                rest.incarnation.durable.store(last.sequence, Ordering::Release);
+                rest.incarnation.is_durable_to(last.sequence);
+                if rest.incarnation.is_poisoned() {
+                    // It was given up during the commit: whoever loaded the stream since may have missed this event.
+                    self.doubts.of(&item.stream).fetch_add(1, Ordering::AcqRel);
+                }
             }
             next = Position(next.0 + count);
             // A command whose asker went away is carried out all the same.
@@ -199,7 +194,12 @@ impl Writer {
                 let outcome = Some(NewOutcome { body, ..outcome });
                 let answer = AppendItem { events: vec![], claims: vec![], outcome, prepared: None, ..item };
                 if let Err(failure) = Box::pin(self.append(&[answer])).await {
-                    tracing::warn!(failure = %failure, "a refusal could not be stored; a retry will be decided anew");
+                    // An answer that a retry could contradict is none.
+                    tracing::warn!(failure = %failure, "a refusal could not be stored; nobody hears it");
+                    for rest in rest {
+                        let _ = rest.reply.send(Err(failure.clone()));
+                    }
+                    return;
                 }
             }
         }

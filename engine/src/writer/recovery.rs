@@ -18,11 +18,11 @@ impl Writer {
                     self.lineage += 1;
                     self.lease = Some(lease);
                     tracing::info!(shard = lease.shard.0, epoch = lease.epoch, "this node owns the shard");
-                    self.tell.send_replace(Ownership::Owned { lineage: self.lineage });
+                    self.told.tell(Ownership::Owned { lineage: self.lineage });
                     return;
                 }
                 Ok(None) => {
-                    self.tell.send_replace(Ownership::Waiting);
+                    self.told.tell(Ownership::Waiting);
                     if !said {
                         tracing::warn!(
                             shard = self.config.shard.0,
@@ -32,7 +32,7 @@ impl Writer {
                     }
                 }
                 Err(error) => {
-                    self.tell.send_replace(Ownership::Recovering);
+                    self.told.tell(Ownership::Recovering);
                     if !said {
                         tracing::error!(error = %error, "the database can't be reached; trying again");
                         said = true;
@@ -43,6 +43,7 @@ impl Writer {
             tokio::pin!(pause);
             loop {
                 tokio::select! {
+                    biased;
                     () = &mut pause => break,
                     queued = queue.recv() => match queued {
                         Some(queued) => refuse(queued, AppendFailure::Unavailable("not_owner")),
@@ -81,7 +82,7 @@ impl Writer {
 
     pub(super) fn lose(&mut self) {
         self.lease = None;
-        self.tell.send_replace(Ownership::Waiting);
+        self.told.tell(Ownership::Waiting);
     }
 
     /// What became of a batch whose commit ended unclear: appended, or (`None`) never. Then memory is still true.
@@ -92,7 +93,7 @@ impl Writer {
         events: u64,
     ) -> Result<Option<Appended>, AppendFailure> {
         let deadline = tokio::time::Instant::now() + self.config.unclear_patience;
-        let owned = self.tell.send_replace(Ownership::Recovering);
+        let owned = self.told.tell(Ownership::Recovering);
         loop {
             match self.in_time(self.journal.resolve(lease, batch, events)).await {
                 Ok(Resolution::Kept { lease, committed }) => {
@@ -102,7 +103,7 @@ impl Writer {
                         "the unclear commit is settled"
                     );
                     self.lease = Some(lease);
-                    self.tell.send_replace(owned);
+                    self.told.tell(owned);
                     return Ok(committed);
                 }
                 Ok(Resolution::Lost) => {

@@ -1,16 +1,50 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use kernel::{Position, ShardId};
+use kernel::{Claim, Position, ShardId};
+use uuid::Uuid;
 
-use crate::command::DispatchError;
+use crate::Engine;
+use crate::command::{CommandContext, DispatchError, Receipt};
 use crate::journal::{Fault, Journal};
-use crate::testing::{Counter, NODE, Wish, config, context, engine, engine_on, engine_with, id, once};
+use crate::testing::{
+    Counter, NODE, TooMuch, Wish, config, context, engine, engine_on, engine_with, id, once,
+};
 
 const SHARD: ShardId = ShardId(0);
 
 async fn positions(journal: &dyn Journal) -> Vec<u64> {
     journal.read(SHARD, Position::ZERO, 100_000).await.unwrap().iter().map(|e| e.position.0).collect()
+}
+
+/// A command as a task of its own.
+fn dispatched(
+    engine: &Engine,
+    id: Uuid,
+    wish: Wish,
+) -> impl Future<Output = Result<Receipt, DispatchError<TooMuch>>> + use<> {
+    let engine = engine.clone();
+    async move { engine.dispatch::<Counter>(id, wish, context()).await }
+}
+
+/// A command to the first counter, sent again while there is no room.
+async fn retried(
+    engine: &Engine,
+    wish: Wish,
+    context: CommandContext,
+) -> Result<Receipt, DispatchError<TooMuch>> {
+    loop {
+        match engine.dispatch::<Counter>(id(1), wish.clone(), context.clone()).await {
+            Err(DispatchError::Busy { .. }) => tokio::task::yield_now().await,
+            answer => return answer,
+        }
+    }
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Every command's answer is in the journal, positions are dense, sequences contiguous.
@@ -60,6 +94,46 @@ async fn a_freed_name_can_be_taken_at_once_by_another() {
     let takes = engine.dispatch::<Counter>(id(2), Wish::Name("acme"), context());
     let (freed, taken) = tokio::join!(frees, takes);
     assert!(freed.is_ok() && taken.is_ok(), "{freed:?} {taken:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_and_freed_in_one_gathering_is_free() {
+    let (engine, journal) = engine().await;
+    let held = journal.hold().await;
+    let first = tokio::spawn(dispatched(&engine, id(9), Wish::Add(1)));
+    until(|| engine.health().commands_under_way == 1 && engine.health().writer_queue == 0).await;
+    let takes = tokio::spawn(dispatched(&engine, id(1), Wish::Name("acme")));
+    let frees = tokio::spawn(dispatched(&engine, id(1), Wish::Name("other")));
+    until(|| engine.health().writer_queue == 2).await;
+    drop(held);
+    for answer in [first, takes, frees] {
+        answer.await.unwrap().unwrap();
+    }
+    assert_eq!(engine.claim_holder(&Claim::new("counter.name", "acme")).await.unwrap(), None);
+    engine.dispatch::<Counter>(id(2), Wish::Name("acme"), context()).await.unwrap();
+}
+
+/// The gathering holds: taken, freed, retaken, freed, of two streams and one name.
+#[tokio::test]
+async fn a_name_that_is_freed_and_retaken_in_one_gathering_has_its_last_holder() {
+    let (engine, journal) = engine().await;
+    engine.dispatch::<Counter>(id(1), Wish::Name("acme"), context()).await.unwrap();
+    let held = journal.hold().await;
+    let first = tokio::spawn(dispatched(&engine, id(9), Wish::Add(1)));
+    until(|| engine.health().commands_under_way == 1 && engine.health().writer_queue == 0).await;
+    let mut answers = vec![first];
+    for (n, name) in [(1, "other"), (2, "acme"), (2, "third"), (1, "acme")] {
+        answers.push(tokio::spawn(dispatched(&engine, id(n), Wish::Name(name))));
+        until(|| engine.health().writer_queue == answers.len() - 1).await;
+    }
+    drop(held);
+    for answer in answers {
+        answer.await.unwrap().unwrap();
+    }
+    for (name, holder) in [("acme", Some(1)), ("other", None), ("third", Some(2))] {
+        let found = engine.claim_holder(&Claim::new("counter.name", name)).await.unwrap();
+        assert_eq!(found, holder.map(|n| kernel::StreamId::new("counter", id(n))), "{name}");
+    }
 }
 
 #[tokio::test]
@@ -186,6 +260,59 @@ async fn a_retry_after_a_restart_gets_the_stored_answer() {
 }
 
 #[tokio::test]
+async fn a_retry_after_passivation_gets_the_stored_answer_and_a_changed_body_none() {
+    let mut config = config();
+    config.actors_live_max = 1;
+    let (engine, journal) = engine_with(config).await;
+    let first = engine.dispatch::<Counter>(id(1), Wish::Add(5), once(1)).await.unwrap();
+    // The next actor needs the room.
+    while engine.dispatch::<Counter>(id(2), Wish::Add(1), context()).await.is_err()
+        || engine.dispatch::<Counter>(id(3), Wish::Add(1), context()).await.is_err()
+    {
+        tokio::task::yield_now().await;
+    }
+    let again = retried(&engine, Wish::Add(5), once(1)).await.unwrap();
+    assert!(again.replayed);
+    assert_eq!((again.position, again.event_ids), (first.position, first.event_ids));
+    let mut other = once(1);
+    other.idempotency.as_mut().unwrap().fingerprint = [2; 32];
+    assert_eq!(retried(&engine, Wish::Add(6), other).await, Err(DispatchError::KeyReused));
+    let mine = journal.load(&kernel::StreamId::new("counter", id(1)), None).await.unwrap();
+    assert_eq!(mine.tail.len(), 1);
+}
+
+#[tokio::test]
+async fn a_retry_after_a_snapshot_gets_the_stored_answer() {
+    let mut config = config();
+    config.snapshot_events_min = 1;
+    let (engine, journal) = engine_with(config.clone()).await;
+    engine.dispatch::<Counter>(id(1), Wish::Add(5), once(1)).await.unwrap();
+    engine.dispatch::<Counter>(id(1), Wish::Add(5), context()).await.unwrap();
+    let stream = kernel::StreamId::new("counter", id(1));
+    while journal.load(&stream, Some(1)).await.unwrap().snapshot.is_none() {
+        tokio::task::yield_now().await;
+    }
+    engine.drain().await;
+    let engine = engine_on(config, journal.clone()).await;
+    engine.dispatch::<Counter>(id(1), Wish::AtMost(10), context()).await.unwrap();
+    assert!(engine.dispatch::<Counter>(id(1), Wish::Add(5), once(1)).await.unwrap().replayed);
+    engine.dispatch::<Counter>(id(1), Wish::AtMost(10), context()).await.unwrap();
+}
+
+#[tokio::test]
+async fn that_a_name_was_taken_is_told_only_once_it_is_stored_for_a_retry() {
+    let (engine, journal) = engine().await;
+    engine.dispatch::<Counter>(id(1), Wish::Name("acme"), context()).await.unwrap();
+    // The refusal is the database's; writing it down fails.
+    journal.inject(Fault::None);
+    journal.inject(Fault::Unavailable);
+    let answer = engine.dispatch::<Counter>(id(2), Wish::Name("acme"), once(1)).await;
+    assert!(matches!(answer, Err(DispatchError::Unavailable { .. })), "{answer:?}");
+    engine.dispatch::<Counter>(id(1), Wish::Name("other"), context()).await.unwrap();
+    engine.dispatch::<Counter>(id(2), Wish::Name("acme"), once(1)).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stale_expectation_is_refused_with_what_was_found() {
     let (engine, _) = engine().await;
     engine.dispatch::<Counter>(id(1), Wish::Add(1), context()).await.unwrap();
@@ -211,6 +338,25 @@ async fn a_crash_loses_nothing_and_a_habit_of_crashing_is_quarantined() {
     let answer = engine.dispatch::<Counter>(id(1), Wish::Add(1), context()).await;
     assert_eq!(answer, Err(DispatchError::Quarantined));
     engine.dispatch::<Counter>(id(2), Wish::Add(1), context()).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_takes_over_from_a_crashed_actor_learns_of_what_was_being_committed() {
+    let (engine, journal) = engine().await;
+    engine.dispatch::<Counter>(id(1), Wish::Add(1), context()).await.unwrap();
+    let held = journal.hold().await;
+    let add = tokio::spawn(dispatched(&engine, id(1), Wish::Add(1)));
+    until(|| engine.health().commands_under_way == 1 && engine.health().writer_queue == 0).await;
+    let crashed = engine.dispatch::<Counter>(id(1), Wish::Crash, context()).await;
+    assert!(matches!(crashed, Err(DispatchError::Unavailable { reason: "crashed", .. })), "{crashed:?}");
+    // The next actor loads while the commit is under way, and can't see it.
+    let early = tokio::spawn(dispatched(&engine, id(1), Wish::AtMost(1)));
+    until(|| engine.health().writer_queue == 1).await;
+    drop(held);
+    assert_eq!(add.await.unwrap().unwrap().sequence, 2);
+    let _ = early.await.unwrap();
+    let late = engine.dispatch::<Counter>(id(1), Wish::AtMost(1), context()).await;
+    assert!(matches!(&late, Err(DispatchError::Rejected { rejection, .. }) if rejection.0 == 2), "{late:?}");
 }
 
 #[tokio::test]
