@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 
-.PHONY: help run test crash bench coverage deny sbom fmt stop
+.PHONY: help run test simulate crash bench coverage deny sbom fmt stop
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(ROOT)Makefile
@@ -13,6 +13,9 @@ run: ## install what is missing, build, and serve (ARGS='…' goes to tenantry s
 
 test: ## everything that must pass
 	@$(ROOT)scripts/test.sh
+
+simulate: ## the engine's simulation, long (ARGS='--seeds 100000', or '--seed N' to see one world again)
+	@$(ROOT)scripts/simulate.sh $(ARGS)
 
 crash: ## many rounds of kill, stop and cut under load (ARGS='--rounds N --seed S'); make test runs a few
 	@$(ROOT)scripts/crash.sh $(ARGS)
