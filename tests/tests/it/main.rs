@@ -1,5 +1,9 @@
 //! The one integration binary: everything that needs a database, a server or a process of its own.
 
+/// The simulation's aggregate, which the model knows too.
+#[expect(dead_code, reason = "the model wishes for less than the simulation does")]
+#[path = "../../../engine/tests/simulation/account.rs"]
+mod account;
 mod app;
 mod caller;
 mod contention;
@@ -24,6 +28,7 @@ mod journal_contract;
 mod journal_postgres;
 mod layout;
 mod ledger;
+mod model;
 mod process;
 mod process_manager;
 mod projection_audit;

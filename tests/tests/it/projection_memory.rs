@@ -76,6 +76,23 @@ async fn memory_is_rebuilt_from_zero_and_followed_live() {
     assert_eq!(handle.health()[0].dead_letters, 0, "streams of other types are not its concern");
 }
 
+/// What nobody told it is found at the next wake-up, and without one by looking.
+#[tokio::test]
+async fn a_lost_wake_up_loses_nothing() {
+    let (sums, feed) = (Arc::new(Sums::default()), TestFeed::journal());
+    let (_memories, handle) = start(&sums, &feed, never_polls()).await;
+    handle.wait_for(feed.append([add(1, 1)]), PATIENCE).await.unwrap();
+    eventually("it is ready", async || handle.is_ready()).await;
+    feed.append_silently([add(1, 2)]);
+    handle.wait_for(feed.append([add(1, 4)]), PATIENCE).await.unwrap();
+    assert_eq!(sums.of(1), Some(7), "in order, none left out, none twice");
+    let (sums, feed) = (Arc::new(Sums::default()), TestFeed::journal());
+    let (_memories, handle) = start(&sums, &feed, fast()).await;
+    eventually("it is ready", async || handle.is_ready()).await;
+    handle.wait_for(feed.append_silently([add(1, 2)]), PATIENCE).await.unwrap();
+    assert_eq!(sums.of(1), Some(2));
+}
+
 #[tokio::test]
 async fn before_it_has_caught_up_nothing_is_answered() {
     let (sums, feed) = (Arc::new(Sums::default()), TestFeed::journal());
