@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use kernel::{ApplicationId, Claim, ClaimChange, Decider, KeyId, RejectionKind};
 use schemas::events::ApplicationEvent;
 use schemas::values::{
@@ -18,6 +18,8 @@ pub const NAME_CLAIM: &str = "application.name";
 pub const REDIRECT_URIS_MAX: usize = 20;
 /// The most keys of an application that are neither revoked nor expired.
 pub const LIVE_KEYS_MAX: usize = 20;
+/// How long a key may go on beside its successor, in hours: 30 days.
+pub const OVERLAP_HOURS_MAX: u16 = 720;
 
 /// An application, or the place for one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -109,6 +111,18 @@ pub enum ApplicationCommand {
     RevokeKey {
         key: KeyId,
     },
+    /// FR-SYS-002. The successor may do what the key may, which goes on until the overlap is over.
+    RotateKey {
+        key: KeyId,
+        successor: KeyId,
+        hash: SecretHash,
+        prefix: KeyPrefix,
+        /// The successor's; `None`: until it is revoked.
+        expires_at: Option<DateTime<Utc>>,
+        /// 0: the key stops at once.
+        overlap_hours: u16,
+        now: DateTime<Utc>,
+    },
 }
 
 /// Why an application refuses.
@@ -133,6 +147,10 @@ pub enum ApplicationRejection {
     TooManyRedirectUris { limit: usize },
     #[error("an application has at most {limit} keys that are neither revoked nor expired")]
     TooManyKeys { limit: usize },
+    #[error("the key is revoked or has expired: issue another one")]
+    KeyNotLive,
+    #[error("a key goes on beside its successor for at most {limit_hours} hours")]
+    OverlapTooLong { limit_hours: u16 },
 }
 
 impl kernel::Rejection for ApplicationRejection {
@@ -144,7 +162,9 @@ impl kernel::Rejection for ApplicationRejection {
             | Self::ScopeRequired
             | Self::ExpiryInThePast { .. }
             | Self::TooManyRedirectUris { .. }
-            | Self::TooManyKeys { .. } => RejectionKind::Rule,
+            | Self::TooManyKeys { .. }
+            | Self::KeyNotLive
+            | Self::OverlapTooLong { .. } => RejectionKind::Rule,
         }
     }
 
@@ -159,6 +179,8 @@ impl kernel::Rejection for ApplicationRejection {
             Self::ExpiryInThePast { .. } => "expiry_in_the_past",
             Self::TooManyRedirectUris { .. } => "too_many_redirect_uris",
             Self::TooManyKeys { .. } => "too_many_keys",
+            Self::KeyNotLive => "key_not_live",
+            Self::OverlapTooLong { .. } => "overlap_too_long",
         }
     }
 }
@@ -195,6 +217,20 @@ impl Decider for Application {
             ApplicationCommand::RevokeKey { key } => {
                 let found = known()?.keys.get(&key).ok_or(ApplicationRejection::KeyNotFound)?;
                 Ok(unless(found.revoked, || ApplicationEvent::KeyRevoked { key }))
+            }
+            ApplicationCommand::RotateKey {
+                key,
+                successor,
+                hash,
+                prefix,
+                expires_at,
+                overlap_hours,
+                now,
+            } => {
+                let existing = known()?;
+                let old = existing.keys.get(&key).ok_or(ApplicationRejection::KeyNotFound)?;
+                let wished = Key { hash, prefix, scopes: old.scopes.clone(), expires_at, revoked: false };
+                existing.rotate_key((key, old), (successor, wished), overlap_hours, now)
             }
         }
     }
@@ -245,6 +281,11 @@ impl Decider for Application {
                     key.revoked = true;
                 }
             }
+            ApplicationEvent::KeyRotated { key, expires_at, .. } => {
+                if let Some(key) = existing.keys.get_mut(key) {
+                    key.expires_at = Some(*expires_at);
+                }
+            }
         }
     }
 
@@ -265,7 +306,8 @@ impl Decider for Application {
             | ApplicationEvent::Disabled {}
             | ApplicationEvent::Enabled {}
             | ApplicationEvent::KeyIssued { .. }
-            | ApplicationEvent::KeyRevoked { .. } => Vec::new(),
+            | ApplicationEvent::KeyRevoked { .. }
+            | ApplicationEvent::KeyRotated { .. } => Vec::new(),
         }
     }
 }
@@ -312,6 +354,29 @@ impl Existing {
             return Err(ApplicationRejection::TooManyKeys { limit: LIVE_KEYS_MAX });
         }
         Ok(vec![ApplicationEvent::KeyIssued { key, hash, prefix, scopes, expires_at }])
+    }
+
+    /// Nothing if the successor was issued already: then the key was rotated to it.
+    fn rotate_key(
+        &self,
+        (key, old): (KeyId, &Key),
+        (successor, wished): (KeyId, Key),
+        overlap_hours: u16,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<ApplicationEvent>, ApplicationRejection> {
+        if overlap_hours > OVERLAP_HOURS_MAX {
+            return Err(ApplicationRejection::OverlapTooLong { limit_hours: OVERLAP_HOURS_MAX });
+        }
+        if !self.keys.contains_key(&successor) && !old.is_live(now) {
+            return Err(ApplicationRejection::KeyNotLive);
+        }
+        let mut events = self.issue_key(successor, wished, now)?;
+        if !events.is_empty() {
+            let end = now + TimeDelta::hours(overlap_hours.into());
+            let expires_at = old.expires_at.map_or(end, |before| before.min(end));
+            events.push(ApplicationEvent::KeyRotated { key, successor, expires_at });
+        }
+        Ok(events)
     }
 }
 

@@ -291,5 +291,16 @@ fn application_command() -> impl Strategy<Value = ApplicationCommand> {
             now,
         }),
         2 => an_id(6).prop_map(|key| ApplicationCommand::RevokeKey { key }),
+        2 => (an_id(6), an_id(6), a_hash(), option::of(a_time()), 0..900_u16, a_time()).prop_map(
+            |(key, successor, hash, expires_at, overlap_hours, now)| ApplicationCommand::RotateKey {
+                key,
+                successor,
+                hash,
+                prefix: "tk".parse().unwrap(),
+                expires_at,
+                overlap_hours,
+                now,
+            }
+        ),
     ]
 }

@@ -273,6 +273,12 @@ pub fn url_map() -> UrlMap {
             routes!(keys::issue::issue),
         )
         .at(
+            Endpoint::post("/api/developer/applications/{id}/keys/{kid}/rotate", "keys:rotate")
+                .roles(DEVELOPER)
+                .on("key", "kid"),
+            routes!(keys::rotate::rotate),
+        )
+        .at(
             Endpoint::delete("/api/developer/applications/{id}/keys/{kid}", "keys:revoke")
                 .roles(DEVELOPER)
                 .on("key", "kid"),

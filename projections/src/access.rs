@@ -207,6 +207,9 @@ impl Known {
             ApplicationEvent::KeyRevoked { key } => {
                 self.keys.get_mut(&key).ok_or_else(|| unknown("key"))?.1.revoked = true;
             }
+            ApplicationEvent::KeyRotated { key, expires_at, .. } => {
+                self.keys.get_mut(&key).ok_or_else(|| unknown("key"))?.1.expires_at = Some(expires_at);
+            }
             ApplicationEvent::Updated { .. } => {}
         }
         Ok(())

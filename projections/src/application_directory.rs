@@ -124,15 +124,25 @@ impl ApplicationRow {
             ApplicationEvent::Disabled {} => self.status = ApplicationStatus::Disabled,
             ApplicationEvent::Enabled {} => self.status = ApplicationStatus::Active,
             // Keys have rows of their own; the application's sequence moves with them.
-            ApplicationEvent::KeyIssued { .. } | ApplicationEvent::KeyRevoked { .. } => {}
+            ApplicationEvent::KeyIssued { .. }
+            | ApplicationEvent::KeyRevoked { .. }
+            | ApplicationEvent::KeyRotated { .. } => {}
         }
     }
 }
 
 /// What concerns a key's row.
 pub(crate) enum KeyEvent {
-    Issued { prefix: String, scopes: BTreeSet<KeyScope>, expires_at: Option<DateTime<Utc>> },
+    Issued {
+        prefix: String,
+        scopes: BTreeSet<KeyScope>,
+        expires_at: Option<DateTime<Utc>>,
+    },
     Revoked,
+    /// It has a successor, and ends then.
+    Rotated {
+        expires_at: DateTime<Utc>,
+    },
 }
 
 impl Entity for KeyRow {
@@ -147,6 +157,9 @@ impl Entity for KeyRow {
                 Some((key.0, (key, KeyEvent::Issued { prefix: prefix.into(), scopes, expires_at })))
             }
             ApplicationEvent::KeyRevoked { key } => Some((key.0, (key, KeyEvent::Revoked))),
+            ApplicationEvent::KeyRotated { key, expires_at, .. } => {
+                Some((key.0, (key, KeyEvent::Rotated { expires_at })))
+            }
             ApplicationEvent::Registered { .. }
             | ApplicationEvent::Updated { .. }
             | ApplicationEvent::Disabled {}
@@ -173,6 +186,12 @@ impl Entity for KeyRow {
             KeyEvent::Revoked => Self {
                 status: KeyStatus::Revoked,
                 revoked_at: Some(stamp.at),
+                updated_at: stamp.at,
+                updated_by: stamp.by,
+                ..missing(row, envelope)?
+            },
+            KeyEvent::Rotated { expires_at } => Self {
+                expires_at: Some(expires_at),
                 updated_at: stamp.at,
                 updated_by: stamp.by,
                 ..missing(row, envelope)?

@@ -160,6 +160,62 @@ fn what_is_revoked_stays_revoked() {
         .then_rejected(NotFound, "key_not_found");
 }
 
+fn rotate(key: u128, successor: u128, overlap_hours: u16) -> ApplicationCommand {
+    ApplicationCommand::RotateKey {
+        key: id(key).into(),
+        successor: id(successor).into(),
+        hash: value(&"a".repeat(64)),
+        prefix: value("tk_a"),
+        expires_at: None,
+        overlap_hours,
+        now: at(0),
+    }
+}
+
+fn rotated(key: u128, successor: u128, expires_at: DateTime<Utc>) -> ApplicationEvent {
+    ApplicationEvent::KeyRotated { key: id(key).into(), successor: id(successor).into(), expires_at }
+}
+
+/// FR-SYS-002
+#[test]
+fn a_rotated_key_goes_on_until_the_overlap_is_over() {
+    let after = given([registered(), issued(7, None)])
+        .when(rotate(7, 8, 24))
+        .then([issued(8, None), rotated(7, 8, at(DAY))])
+        .and_again_nothing()
+        .and();
+    let state = after.state();
+    let keys = &state.existing().unwrap().keys;
+    assert_eq!((keys[&KeyId(id(7))].expires_at, keys[&KeyId(id(8))].expires_at), (Some(at(DAY)), None));
+    // Its own end comes first; an overlap never makes a key live longer.
+    let soon = at(DAY) - TimeDelta::hours(1);
+    given([registered(), issued(7, Some(soon))])
+        .when(rotate(7, 8, 24))
+        .then([issued(8, None), rotated(7, 8, soon)])
+        .and_again_nothing();
+    given([registered(), issued(7, None)])
+        .when(rotate(7, 8, 0))
+        .then([issued(8, None), rotated(7, 8, at(0))]);
+}
+
+/// FR-SYS-002
+#[test]
+fn only_a_live_key_has_a_successor() {
+    let revoked = ApplicationEvent::KeyRevoked { key: id(7).into() };
+    given([registered(), issued(7, None), revoked]).when(rotate(7, 8, 1)).then_rejected(Rule, "key_not_live");
+    given([registered(), issued(7, Some(at(0)))]).when(rotate(7, 8, 1)).then_rejected(Rule, "key_not_live");
+    given([registered()]).when(rotate(7, 8, 1)).then_rejected(NotFound, "key_not_found");
+    let disabled = ApplicationEvent::Disabled {};
+    given([registered(), issued(7, None), disabled])
+        .when(rotate(7, 8, 1))
+        .then_rejected(Rule, "application_disabled");
+    given([registered(), issued(7, None)])
+        .when(rotate(7, 8, OVERLAP_HOURS_MAX + 1))
+        .then_rejected(Rule, "overlap_too_long");
+    let full = (0..LIVE_KEYS_MAX as u128).map(|key| issued(key, None));
+    given([registered()].into_iter().chain(full)).when(rotate(0, 99, 1)).then_rejected(Rule, "too_many_keys");
+}
+
 #[test]
 fn only_live_keys_count_against_the_bound() {
     let live = || (0..LIVE_KEYS_MAX as u128).map(|key| issued(key, None));
@@ -184,6 +240,7 @@ fn nothing_can_be_wished_of_an_application_that_is_not_there() {
         ApplicationCommand::Enable,
         issue(7, &[Scope::FlagRead], None),
         ApplicationCommand::RevokeKey { key: id(7).into() },
+        rotate(7, 8, 1),
     ] {
         given([]).when(command).then_rejected(NotFound, "not_found");
     }

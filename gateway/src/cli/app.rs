@@ -63,7 +63,7 @@ enum Verb {
         /// The application
         application: ApplicationId,
     },
-    /// Lists, issues and revokes an application's API keys (FR-SYS-002)
+    /// Lists, issues, rotates and revokes an application's API keys (FR-SYS-002)
     Keys {
         #[command(subcommand)]
         verb: KeyVerb,
@@ -95,6 +95,19 @@ enum KeyVerb {
         #[arg(long = "scope", value_name = "SCOPE", required = true)]
         scopes: Vec<Scope>,
         /// When it expires, such as 2027-11-21T00:00:00Z; else it is valid until it is revoked
+        #[arg(long, value_name = "TIME")]
+        expires_at: Option<DateTime<Utc>>,
+    },
+    /// Issues a key's successor; the old key goes on for a while. The new secret is shown once
+    Rotate {
+        /// The application
+        application: ApplicationId,
+        /// The key to replace
+        key: KeyId,
+        /// How long the old key goes on, in hours, at most 720; 0: it stops at once
+        #[arg(long, value_name = "HOURS", default_value_t = 24)]
+        overlap_hours: u16,
+        /// When the new key expires, such as 2027-11-21T00:00:00Z; else it is valid until it is revoked
         #[arg(long, value_name = "TIME")]
         expires_at: Option<DateTime<Utc>>,
     },
@@ -134,6 +147,13 @@ impl Verb {
                         body.insert("expires_at".to_owned(), json!(expires_at));
                     }
                     (Method::POST, format!("{BASE}/{application}/keys"), Some(body.into()))
+                }
+                KeyVerb::Rotate { application, key, overlap_hours, expires_at } => {
+                    let mut body = Map::from_iter([("overlap_hours".to_owned(), json!(overlap_hours))]);
+                    if let Some(expires_at) = expires_at {
+                        body.insert("expires_at".to_owned(), json!(expires_at));
+                    }
+                    (Method::POST, format!("{BASE}/{application}/keys/{key}/rotate"), Some(body.into()))
                 }
                 KeyVerb::Revoke { application, key } => {
                     (Method::DELETE, format!("{BASE}/{application}/keys/{key}"), None)
@@ -227,6 +247,9 @@ mod tests {
         assert_eq!((method, path), (Method::PUT, format!("{BASE}/{id}/status")));
         assert_eq!(body.unwrap(), json!({"status": "disabled"}));
         assert_eq!(request(&format!("keys revoke {id} {id}")).0, Method::DELETE);
+        let (method, path, body) = request(&format!("keys rotate {id} {id} --overlap-hours 2"));
+        assert_eq!((method, path), (Method::POST, format!("{BASE}/{id}/keys/{id}/rotate")));
+        assert_eq!(body.unwrap(), json!({"overlap_hours": 2}));
     }
 
     #[test]
@@ -239,6 +262,7 @@ mod tests {
             format!("enable {id}"),
             format!("keys list {id}"),
             format!("keys issue {id} --scope flag:read"),
+            format!("keys rotate {id} {id}"),
             format!("keys revoke {id} {id}"),
         ] {
             let (method, path, _) = request(&line);

@@ -115,3 +115,22 @@ pub struct IssuedKeyView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
+
+/// The successor of a key. Its secret is shown here and never again.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RotatedApiKey, example = json!({
+    "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b15", "application": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b13",
+    "replaces": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b14", "prefix": "q7Tz1a", "expires_at": null,
+    "key": "tk_018f6b1e8c3a7d529a4f3f1f0c9d2b15_q7Tz1aAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+}))]
+pub struct RotatedKeyView {
+    pub id: Uuid,
+    pub application: Uuid,
+    /// The old key. The list of keys tells when it ends.
+    pub replaces: Uuid,
+    pub prefix: String,
+    pub expires_at: Option<DateTime<Utc>>,
+    /// The whole key. Absent when a retry comes later than ten minutes after the key was issued.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}

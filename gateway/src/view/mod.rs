@@ -7,7 +7,7 @@ mod tenant;
 mod user;
 pub mod words;
 
-pub use application::{ApplicationView, IssuedKeyView, KeyView};
+pub use application::{ApplicationView, IssuedKeyView, KeyView, RotatedKeyView};
 pub use audit::AuditView;
 pub use flag::FlagView;
 pub use tenant::{OwnTenantView, TenantView};

@@ -42,6 +42,13 @@ pub enum ApplicationEvent {
     KeyRevoked {
         key: KeyId,
     },
+    /// The successor was issued by the event before.
+    KeyRotated {
+        key: KeyId,
+        successor: KeyId,
+        /// When the old key stops working: never later than it would have.
+        expires_at: DateTime<Utc>,
+    },
 }
 
 event_names! { ApplicationEvent {
@@ -51,6 +58,7 @@ event_names! { ApplicationEvent {
     Enabled = "application.enabled" v "1": "The application's unrevoked keys work again.";
     KeyIssued = "application.key_issued" v "1": "The application has a further API key; its secret was shown once.";
     KeyRevoked = "application.key_revoked" v "1": "A key stopped working for good.";
+    KeyRotated = "application.key_rotated" v "1": "A key has a successor and stops working when the overlap is over.";
 } }
 
 impl kernel::Event for ApplicationEvent {

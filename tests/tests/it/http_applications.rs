@@ -129,6 +129,37 @@ async fn a_revoked_key_stops_at_once() {
     unknown.refused(404, "ERR-RES-404", "key_not_found");
 }
 
+/// FR-SYS-002: rotation with overlap.
+#[tokio::test]
+async fn a_rotated_key_and_its_successor_both_work_until_the_overlap_is_over() {
+    let portal = Portal::new().await;
+    let (old, old_id) = portal.app.issue_key(portal.id, &["flag:read"]).await;
+    let path = format!("{}/keys/{old_id}/rotate", portal.path());
+    let rotate = |body: serde_json::Value, key: &str| {
+        portal.app.post(&path, body).by(&portal.developer).idempotency_key(key).send()
+    };
+    let rotated = rotate(json!({}), "one").await.is(StatusCode::CREATED);
+    assert_eq!(rotated.header("cache-control"), "no-store");
+    assert_eq!(rotated.body["replaces"], json!(old_id));
+    assert_eq!(rotate(json!({}), "one").await.body, rotated.body, "a retry is shown the same key");
+    let new = rotated.body["key"].as_str().unwrap().to_owned();
+    portal.poll(&new).await.is(StatusCode::OK);
+    portal.poll(&old).await.is(StatusCode::OK);
+    portal.app.settled().await;
+    let list = portal.app.get(&format!("{}/keys", portal.path())).by(&portal.developer).send().await;
+    let end = |id: &serde_json::Value| {
+        let keys = list.body["items"].as_array().unwrap();
+        keys.iter().find(|key| key["id"] == *id).unwrap()["expires_at"].clone()
+    };
+    assert!(end(&json!(old_id)).is_string() && end(&rotated.body["id"]).is_null(), "{:?}", list.body);
+    // Without overlap the old one stops at once, and has no further successor.
+    rotate(json!({"overlap_hours": 721}), "two").await.refused(422, "ERR-VAL-422", "overlap_too_long");
+    rotate(json!({"overlap_hours": 0}), "three").await.is(StatusCode::CREATED);
+    portal.poll(&old).await.refused(401, "ERR-AUTH-401", "invalid_token");
+    portal.poll(&new).await.is(StatusCode::OK);
+    rotate(json!({}), "four").await.refused(422, "ERR-VAL-422", "key_not_live");
+}
+
 /// FR-SYS-003: all API access of a disabled application stops at once.
 #[tokio::test]
 async fn a_disabled_application_stops_at_once_and_comes_back() {

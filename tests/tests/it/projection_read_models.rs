@@ -91,6 +91,10 @@ fn a_full_history() -> Vec<Envelope> {
                 redirect_uris: None,
             },
         ),
+        to_application(
+            1,
+            ApplicationEvent::KeyRotated { key: key(1), successor: key(2), expires_at: crate::feeds::at(9) },
+        ),
         to_application(1, ApplicationEvent::KeyRevoked { key: key(1) }),
         to_application(1, ApplicationEvent::Disabled {}),
         to_application(1, ApplicationEvent::Enabled {}),
@@ -201,9 +205,10 @@ async fn applications_and_keys_are_shown_without_anything_secret() {
     let row = ApplicationDirectory::get(&client, Scope::Platform, application(1)).await.unwrap().unwrap();
     assert_eq!((row.name.as_str(), row.status), ("Portal 2", ApplicationStatus::Active));
     assert_eq!(row.redirect_uris, ["https://app.example/back"]);
-    assert_eq!(row.sequence, 7);
+    assert_eq!(row.sequence, 8);
     let revoked = ApplicationDirectory::key(&client, application(1), key(1)).await.unwrap().unwrap();
-    assert_eq!((revoked.status, revoked.revoked_at), (KeyStatus::Revoked, Some(at(34))));
+    assert_eq!((revoked.status, revoked.revoked_at), (KeyStatus::Revoked, Some(at(35))));
+    assert_eq!(revoked.expires_at, Some(at(9)), "it was rotated before");
     let query = ApplicationDirectory::KEYS.query([("status", "eq", "active")], None, None, None).unwrap();
     let keys = ApplicationDirectory::keys(&client, application(1), &query).await.unwrap().rows;
     assert_eq!(keys.iter().map(|row| row.id).collect::<Vec<_>>(), [key(2)]);

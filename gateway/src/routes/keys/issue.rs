@@ -30,8 +30,8 @@ pub struct Issue {
 
 /// Issue a key for an application
 ///
-/// To replace a key, issue another one first and revoke the old one when nobody uses it any more. A retry with the same
-/// `Idempotency-Key` shows the same secret for ten minutes, and no secret later.
+/// To replace a key, rotate it. A retry with the same `Idempotency-Key` shows the same secret for ten minutes, and no
+/// secret later.
 #[utoipa::path(
     post,
     path = "/api/developer/applications/{id}/keys",

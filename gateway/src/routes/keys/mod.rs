@@ -3,3 +3,4 @@
 pub mod issue;
 pub mod list;
 pub mod revoke;
+pub mod rotate;

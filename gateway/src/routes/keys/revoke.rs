@@ -15,9 +15,9 @@ use crate::problem::Problem;
 #[into_params(parameter_in = Path)]
 pub struct KeyPath {
     /// The application
-    id: Uuid,
+    pub id: Uuid,
     /// The key
-    kid: Uuid,
+    pub kid: Uuid,
 }
 
 /// Revoke a key
