@@ -33,9 +33,8 @@ impl Spread {
     /// One series over another: the ratio of the medians, and the spread over the rounds side by side.
     pub fn ratio(ours: &[f64], theirs: &[f64]) -> Self {
         let (us, them) = (Self::of(ours.iter().copied()), Self::of(theirs.iter().copied()));
-        let sides =
-            Self::of(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs.max(f64::MIN_POSITIVE)));
-        Self { median: us.median / them.median.max(f64::MIN_POSITIVE), ..sides }
+        let sides = Self::of(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs));
+        Self { median: us.median / them.median, ..sides }
     }
 
     /// How far highest and lowest are apart, as a share of the median.
@@ -93,5 +92,6 @@ mod tests {
     fn the_ratio_is_that_of_the_medians_and_its_spread_that_of_the_rounds() {
         let ratio = Spread::ratio(&[100.0, 300.0, 200.0], &[10.0, 10.0, 40.0]);
         assert_eq!(ratio, Spread { median: 20.0, lowest: 5.0, highest: 30.0 });
+        assert!(Spread::ratio(&[100.0], &[0.0]).median.is_nan());
     }
 }

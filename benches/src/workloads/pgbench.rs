@@ -101,7 +101,8 @@ async fn pgbench(bench: &Bench, time: Duration) -> Result<f64> {
             format!("{} can't be run; it comes with PostgreSQL's server package", program.display())
         })?;
     let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), "pgbench failed: {errors}");
+    // Each of the clients tells the same.
+    ensure!(output.status.success(), "pgbench failed: {}", errors.lines().next().unwrap_or_default());
     let tps = text.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
     tps.with_context(|| format!("pgbench told no rate: {text}"))
 }
