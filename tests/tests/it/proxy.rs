@@ -41,15 +41,16 @@ pub struct Struck {
 pub struct Held {
     /// Kept open if the client is to believe that all is well.
     _client: Option<UnixStream>,
-    server: UnixStream,
+    server: Answers,
     append: Vec<u8>,
 }
 
 impl Held {
     /// Lets it through; the SQLSTATE if the server refuses it. The client hears nothing of it.
     pub async fn let_through(&mut self) -> Result<(), String> {
-        self.server.write_all(&self.append).await.expect("the server still listens");
-        answer_of(&mut self.server).await.expect("the server answers")
+        self.server.stream.write_all(&self.append).await.expect("the server still listens");
+        self.server.owed += 1;
+        self.server.last().await.expect("the server answers")
     }
 }
 
@@ -115,8 +116,9 @@ struct Session {
     is_append: bool,
 }
 
-async fn relay(mut client: UnixStream, mut server: UnixStream, strikes: Strikes) -> io::Result<()> {
+async fn relay(mut client: UnixStream, server: UnixStream, strikes: Strikes) -> io::Result<()> {
     let mut session = Session::default();
+    let mut server = Answers { stream: server, unread: Vec::new(), owed: 0 };
     let (mut up, mut down) = (Vec::new(), vec![0; 65_536]);
     loop {
         tokio::select! {
@@ -125,6 +127,7 @@ async fn relay(mut client: UnixStream, mut server: UnixStream, strikes: Strikes)
                     return Ok(());
                 }
                 while let Some(message) = next_message(&mut up, session.begun) {
+                    let asks = !session.begun || matches!(message[0], b'S' | b'Q');
                     if !session.take(&message) {
                         continue;
                     }
@@ -133,13 +136,20 @@ async fn relay(mut client: UnixStream, mut server: UnixStream, strikes: Strikes)
                     let strike = if strikes_now { strikes.lock().expect("nobody panicked").pop_front() } else { None };
                     match strike {
                         Some((strike, tell)) => return carry_out(strike, tell, client, server, group).await,
-                        None => server.write_all(&group).await?,
+                        None => {
+                            server.owed += usize::from(asks);
+                            server.stream.write_all(&group).await?;
+                        }
                     }
                 }
             }
-            read = server.read(&mut down) => match read? {
+            read = server.stream.read(&mut down) => match read? {
                 0 => return Ok(()),
-                read => client.write_all(&down[..read]).await?,
+                read => {
+                    client.write_all(&down[..read]).await?;
+                    server.unread.extend_from_slice(&down[..read]);
+                    while server.next().is_some() {}
+                }
             }
         }
     }
@@ -149,20 +159,21 @@ async fn carry_out(
     strike: Strike,
     tell: oneshot::Sender<Struck>,
     client: UnixStream,
-    mut server: UnixStream,
+    mut server: Answers,
     append: Vec<u8>,
 ) -> io::Result<()> {
     let mut held = None;
     match strike {
         Strike::Unsent => drop(client),
         Strike::Sent => {
-            server.write_all(&append).await?;
+            server.stream.write_all(&append).await?;
             drop((client, server));
         }
         Strike::Answered => {
-            server.write_all(&append).await?;
+            server.stream.write_all(&append).await?;
+            server.owed += 1;
             // A refusal is an answer too, and is lost like one.
-            let _lost = answer_of(&mut server).await?;
+            let _lost = server.last().await?;
             drop(client);
         }
         Strike::Held => {
@@ -220,23 +231,44 @@ fn next_message(buffer: &mut Vec<u8>, begun: bool) -> Option<Vec<u8>> {
     (buffer.len() >= length).then(|| buffer.drain(..length).collect())
 }
 
-/// Reads the server's answer to its end; the SQLSTATE if it is an error.
-async fn answer_of(server: &mut UnixStream) -> io::Result<Result<(), String>> {
-    let (mut buffer, mut answer) = (Vec::new(), Ok(()));
-    loop {
-        while let Some(message) = next_message(&mut buffer, true) {
-            match message[0] {
-                b'E' => {
-                    let fields = message[5..].split(|byte| *byte == 0);
-                    let code = fields.into_iter().find_map(|field| field.strip_prefix(b"C"));
-                    answer = Err(String::from_utf8_lossy(code.unwrap_or_default()).into_owned());
+/// The server's side of a connection.
+#[derive(Debug)]
+struct Answers {
+    stream: UnixStream,
+    /// The part of a message that has come so far.
+    unread: Vec<u8>,
+    /// How often it is still to say that it is ready: clients don't wait for the answer to everything.
+    owed: usize,
+}
+
+impl Answers {
+    /// The next whole message that has come; the SQLSTATE if it is an error.
+    fn next(&mut self) -> Option<Result<(), String>> {
+        let message = next_message(&mut self.unread, true)?;
+        match message[0] {
+            b'Z' => self.owed = self.owed.saturating_sub(1),
+            b'E' => {
+                let code = message[5..].split(|byte| *byte == 0).find_map(|field| field.strip_prefix(b"C"));
+                return Some(Err(String::from_utf8_lossy(code.unwrap_or_default()).into_owned()));
+            }
+            _ => {}
+        }
+        Some(Ok(()))
+    }
+
+    /// Reads to the end of the last answer that is owed; the SQLSTATE if that is an error.
+    async fn last(&mut self) -> io::Result<Result<(), String>> {
+        let mut answer = Ok(());
+        while self.owed > 0 {
+            match self.next() {
+                Some(Err(code)) => answer = Err(code),
+                Some(Ok(())) => {}
+                None if self.stream.read_buf(&mut self.unread).await? == 0 => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
                 }
-                b'Z' => return Ok(answer),
-                _ => {}
+                None => {}
             }
         }
-        if server.read_buf(&mut buffer).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        Ok(answer)
     }
 }
