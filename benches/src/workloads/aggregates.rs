@@ -32,7 +32,8 @@ async fn run(bench: &Bench) -> Result<Finding> {
     let capped = probe(bench, fewer, cap).await?;
     let all_live = probe(bench, fewer, fewer).await?;
     let large = probe(bench, many, cap).await?;
-    let per_live = difference(all_live.after_bytes, capped.after_bytes) / (fewer - cap) as f64;
+    let per_live = difference(all_live.after_bytes, capped.after_bytes)
+        / difference(all_live.live as u64, capped.live as u64).max(1.0);
     let per_idle = difference(large.after_bytes, capped.after_bytes) / (many - fewer) as f64;
     let growth = large.peak_bytes as f64 / capped.peak_bytes as f64 - 1.0;
     let mut table = Table::new(
@@ -81,7 +82,7 @@ async fn run(bench: &Bench) -> Result<Finding> {
         ],
         tables: vec![table],
         notes: vec![
-            "Bytes per live actor: what all live take more than a tenth live. Per idle actor: what the larger number \
+            "Bytes per live actor: what the run with all live takes more than the one with a tenth, by how many more live. Per idle actor: what the larger number \
              takes more than the smaller under the same cap; a passivated aggregate has no entry anywhere in memory, so \
              what is left is the probe's own list of ids (16 bytes each) and the allocator's slack."
                 .to_owned(),
