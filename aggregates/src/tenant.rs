@@ -56,6 +56,8 @@ pub struct Existing {
     pub owners: BTreeMap<PersonId, MembershipId>,
     pub applications: BTreeSet<ApplicationId>,
     pub provisioning: Provisioning,
+    /// Nothing the tenant supplied is known any more, and nothing may be wished.
+    pub purged: bool,
 }
 
 /// How provisioning went.
@@ -75,7 +77,7 @@ impl Tenant {
 
     /// What a member of `kind` may do at `now` (REQUIREMENTS §4). In a tenant that isn't there: nothing.
     pub fn effective_access(&self, kind: MembershipKind, now: DateTime<Utc>) -> AccessMode {
-        self.existing().map_or(AccessMode::Blocked, |tenant| {
+        self.existing().filter(|tenant| !tenant.purged).map_or(AccessMode::Blocked, |tenant| {
             effective_access(tenant.access_mode, tenant.suspended, tenant.trial_ends_at, kind, now)
         })
     }
@@ -165,6 +167,9 @@ pub enum TenantCommand {
         step: ProvisioningStep,
         reason: ReasonCode,
     },
+    /// Whatever the tenant supplied reads as forgotten, everywhere and for ever. It has to be suspended before, so that
+    /// nobody works in what is about to go.
+    Purge,
 }
 
 /// A tenant as an operator asks for it.
@@ -210,6 +215,8 @@ pub enum TenantRejection {
     NoOwner,
     #[error("provisioning has been completed")]
     ProvisioningCompleted,
+    #[error("only a suspended tenant can be purged")]
+    NotSuspended,
 }
 
 impl kernel::Rejection for TenantRejection {
@@ -217,7 +224,9 @@ impl kernel::Rejection for TenantRejection {
         match self {
             Self::NotFound => RejectionKind::NotFound,
             Self::AlreadyExists | Self::ProvisioningCompleted => RejectionKind::Conflict,
-            Self::LastOwner | Self::Capacity { .. } | Self::NoOwner => RejectionKind::Rule,
+            Self::LastOwner | Self::Capacity { .. } | Self::NoOwner | Self::NotSuspended => {
+                RejectionKind::Rule
+            }
         }
     }
 
@@ -229,13 +238,14 @@ impl kernel::Rejection for TenantRejection {
             Self::Capacity { .. } => "capacity",
             Self::NoOwner => "no_owner",
             Self::ProvisioningCompleted => "provisioning_completed",
+            Self::NotSuspended => "not_suspended",
         }
     }
 }
 
 impl Decider for Tenant {
     const TYPE: &'static str = "tenant";
-    const SNAPSHOT_VERSION: u32 = 1;
+    const SNAPSHOT_VERSION: u32 = 2;
 
     type Command = TenantCommand;
     type Event = TenantEvent;
@@ -246,6 +256,12 @@ impl Decider for Tenant {
             return self.provision(*wish);
         }
         let tenant = self.existing().ok_or(TenantRejection::NotFound)?;
+        if tenant.purged {
+            return match command {
+                TenantCommand::Purge => Ok(Vec::new()),
+                _ => Err(TenantRejection::NotFound),
+            };
+        }
         match command {
             TenantCommand::Provision(wish) => self.provision(*wish),
             TenantCommand::Update { name, slug, domain, settings } => {
@@ -278,6 +294,8 @@ impl Decider for Tenant {
             }
             TenantCommand::CompleteProvisioning => tenant.complete_provisioning(),
             TenantCommand::FailProvisioning { step, reason } => tenant.fail_provisioning(step, reason),
+            TenantCommand::Purge if !tenant.suspended => Err(TenantRejection::NotSuspended),
+            TenantCommand::Purge => Ok(vec![TenantEvent::Purged {}]),
         }
     }
 
@@ -297,6 +315,7 @@ impl Decider for Tenant {
                 owners: BTreeMap::new(),
                 applications: BTreeSet::new(),
                 provisioning: Provisioning::Pending,
+                purged: false,
             }));
         }
         // A stream begins with its provisioning, so there is nothing that could happen before.
@@ -338,6 +357,7 @@ impl Decider for Tenant {
             TenantEvent::ProvisioningFailed { step, reason } => {
                 tenant.provisioning = Provisioning::Failed { step: *step, reason: reason.clone() };
             }
+            TenantEvent::Purged {} => tenant.purge(),
         }
     }
 
@@ -359,6 +379,10 @@ impl Decider for Tenant {
                 let taken = [new_domain.as_ref().and_then(domain), new_slug.as_ref().and_then(slug)];
                 let freed = freed.into_iter().flatten().map(ClaimChange::Free);
                 freed.chain(taken.into_iter().flatten().map(ClaimChange::Take)).collect()
+            }
+            (TenantEvent::Purged {}, Some(before)) => {
+                let freed = [domain(&before.domain), slug(&before.slug)];
+                freed.into_iter().flatten().map(ClaimChange::Free).collect()
             }
             _ => Vec::new(),
         }
@@ -397,6 +421,20 @@ impl Tenant {
 }
 
 impl Existing {
+    /// What the tenant supplied goes; ids, plan and times stay.
+    fn purge(&mut self) {
+        let of = self.id();
+        (self.name, self.slug, self.domain) =
+            (Confidential::forgotten(of), Confidential::forgotten(of), Confidential::forgotten(of));
+        (self.asked.name, self.asked.slug, self.asked.domain) =
+            (self.name.clone(), self.slug.clone(), self.domain.clone());
+        let application = self.asked.application.take();
+        self.asked.application = application.map(|it| it.map_name(|_| Confidential::forgotten(of)));
+        self.settings = None;
+        self.flags.clear();
+        self.purged = true;
+    }
+
     fn update(
         &self,
         name: Option<TenantName>,

@@ -27,6 +27,8 @@ pub struct Existing {
     /// Has proved to hold the address.
     pub active: bool,
     pub disabled: bool,
+    /// Nothing personal is known any more, and nothing may be wished.
+    pub forgotten: bool,
 }
 
 /// What a registration says of a person.
@@ -46,7 +48,7 @@ impl User {
 
 impl Existing {
     pub fn status(&self) -> UserStatus {
-        match (self.disabled, self.active) {
+        match (self.disabled || self.forgotten, self.active) {
             (true, _) => UserStatus::Disabled,
             (false, true) => UserStatus::Active,
             (false, false) => UserStatus::Invited,
@@ -90,6 +92,8 @@ pub enum UserCommand {
         reason: Option<Reason>,
     },
     Enable,
+    /// CON-COMP-001: erasure. Whatever is personal reads as forgotten, everywhere and for ever.
+    Forget,
 }
 
 /// Why a person's record refuses.
@@ -124,14 +128,15 @@ impl kernel::Rejection for UserRejection {
 
 impl Decider for User {
     const TYPE: &'static str = "user";
-    const SNAPSHOT_VERSION: u32 = 1;
+    const SNAPSHOT_VERSION: u32 = 2;
 
     type Command = UserCommand;
     type Event = UserEvent;
     type Rejection = UserRejection;
 
     fn decide(&self, command: UserCommand) -> Result<Vec<UserEvent>, UserRejection> {
-        let known = || self.existing().ok_or(UserRejection::NotFound);
+        // Who was forgotten is not there any more, for whatever may be wished.
+        let known = || self.existing().filter(|user| !user.forgotten).ok_or(UserRejection::NotFound);
         match command {
             UserCommand::Register { person, email, first_name, last_name, verified } => {
                 let asked = Asked {
@@ -169,6 +174,10 @@ impl Decider for User {
                 let user = known()?;
                 Ok(unless(!user.disabled, || UserEvent::Enabled {}))
             }
+            UserCommand::Forget => {
+                let user = self.existing().ok_or(UserRejection::NotFound)?;
+                Ok(unless(user.forgotten, || UserEvent::SubjectForgotten {}))
+            }
         }
     }
 
@@ -184,6 +193,7 @@ impl Decider for User {
                 asked,
                 active: *status == UserStatus::Active,
                 disabled: *status == UserStatus::Disabled,
+                forgotten: false,
             });
         }
         // A stream begins with the registration, so there is nothing that could happen before.
@@ -202,6 +212,12 @@ impl Decider for User {
             UserEvent::Activated {} => user.active = true,
             UserEvent::Disabled { reason: _ } => user.disabled = true,
             UserEvent::Enabled {} => user.disabled = false,
+            UserEvent::SubjectForgotten {} => {
+                let email = Personal::forgotten(user.person);
+                user.asked = Asked { email: email.clone(), first_name: None, last_name: None };
+                (user.email, user.first_name, user.last_name) = (email, None, None);
+                user.forgotten = true;
+            }
         }
     }
 
@@ -213,6 +229,11 @@ impl Decider for User {
             UserEvent::EmailChanged { email } => {
                 let freed = self.existing().and_then(|user| claim(&user.email)).map(ClaimChange::Free);
                 freed.into_iter().chain(claim(email).map(ClaimChange::Take)).collect()
+            }
+            // The address is free for another person, or for the same one as somebody new.
+            UserEvent::SubjectForgotten {} => {
+                let freed = self.existing().and_then(|user| claim(&user.email)).map(ClaimChange::Free);
+                freed.into_iter().collect()
             }
             UserEvent::ProfileUpdated { .. }
             | UserEvent::Activated {}
@@ -237,7 +258,7 @@ impl User {
         let agrees = |wished: &Option<Personal<PersonName>>, then: &Option<_>, now: &Option<_>| {
             wished.is_none() || wished == then || wished == now
         };
-        let same = (asked.email == user.email || asked.email == user.asked.email)
+        let same = !user.forgotten && (asked.email == user.email || asked.email == user.asked.email)
             && agrees(&asked.first_name, &user.asked.first_name, &user.first_name)
             && agrees(&asked.last_name, &user.asked.last_name, &user.last_name);
         if same { Ok(Vec::new()) } else { Err(UserRejection::AlreadyExists) }
@@ -388,6 +409,37 @@ mod tests {
             assert_eq!(enabled.existing().unwrap().status(), status);
             assert_eq!(enabled.decide(UserCommand::Enable), Ok(vec![]));
         }
+    }
+
+    /// CON-COMP-001
+    #[test]
+    fn a_forgotten_person_is_not_there_any_more_and_gives_the_address_back() {
+        let after = given([registered(UserStatus::Active), renamed()])
+            .when(UserCommand::Forget)
+            .then([UserEvent::SubjectForgotten {}])
+            .and_again_nothing()
+            .and();
+        let user = after.state().existing().unwrap();
+        assert_eq!((user.email.reveal(), user.first_name.as_ref(), user.status()), (None, None, UserStatus::Disabled));
+        let text = serde_json::to_string(after.state()).unwrap();
+        assert!(!text.contains("ann") && !text.contains("Ann"), "{text}");
+        for command in [
+            UserCommand::ChangeEmail { email: value("ann@acme.example") },
+            UserCommand::Activate,
+            UserCommand::Enable,
+        ] {
+            given([registered(UserStatus::Active), UserEvent::SubjectForgotten {}])
+                .when(command)
+                .then_rejected(NotFound, "not_found");
+        }
+        given([registered(UserStatus::Active), UserEvent::SubjectForgotten {}])
+            .when(register("ann@acme.example", Some("Ann"), true))
+            .then_rejected(Conflict, "already_exists");
+        let mut user = User::default();
+        user.evolve(&registered(UserStatus::Active));
+        let freed = Claim::new(EMAIL_CLAIM, "ann@acme.example");
+        assert_eq!(user.claims(&UserEvent::SubjectForgotten {}), [ClaimChange::Free(freed)]);
+        given([]).when(UserCommand::Forget).then_rejected(NotFound, "not_found");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use kernel::{Claim, Clock, Decider, Ids, Rejection, StreamId};
+use kernel::{Claim, Clock, Decider, Ids, Rejection, StreamId, Subject};
 use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -193,6 +193,11 @@ impl Engine {
     /// Which stream holds a name, as of now.
     pub async fn claim_holder(&self, claim: &Claim) -> Result<Option<StreamId>, ReadError> {
         self.0.surroundings.journal.claim_holder(claim).await
+    }
+
+    /// Drops what live actors hold of a subject whose key is gone; they load anew what can still be read.
+    pub fn forget(&self, subject: Subject) {
+        self.0.surroundings.sweeper.forget(subject);
     }
 
     pub fn health(&self) -> EngineHealth {

@@ -38,6 +38,9 @@ pub enum FeedError {
     Database(#[from] tokio_postgres::Error),
     #[error("no connection to the database")]
     Pool(#[from] deadpool_postgres::PoolError),
+    /// Without the keys nothing is skipped: whoever follows waits.
+    #[error("the keys of what stands there can't be had: {0}")]
+    Keys(#[from] crate::keyring::KeyringError),
     /// A follower may go on after it, without this stream.
     #[error("position {position} of {feed} ({stream}) can't be decoded: {reason}")]
     Undecodable { feed: FeedName, position: Position, stream: StreamId, reason: String },

@@ -17,9 +17,10 @@ use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use crate::audit::{AuditEntry, AuditEvent};
-use crate::codec::Codec;
+use crate::codec::{Codec, CodecError, Place};
 use crate::feed::{Feed, FeedError, FeedName, Live};
-use crate::journal::{Context, read_metadata, stored_metadata};
+use crate::journal::{Context, StoredMetadata, marked_origin, stored_metadata};
+use crate::keyring::{DataKey, Held, KeyColumns, Known};
 
 /// Entries in one transaction, at most.
 const BATCH_MAX: usize = 512;
@@ -158,7 +159,15 @@ impl LedgerWriter {
                 tracing::warn!(error = %error, "the month's audit partition could not be made");
             }
         }
-        let columns = Columns::of(entries, &self.codec)?;
+        let origins: Vec<Option<Value>> = entries
+            .iter()
+            .map(|entry| marked_origin(&entry.metadata))
+            .collect::<Result<_, _>>()
+            .map_err(|e: CodecError| e.to_string())?;
+        let subjects = self.codec.subjects(origins.iter().flatten()).map_err(|e| e.to_string())?;
+        let held = self.codec.for_sealing(subjects).await.map_err(|e| e.to_string())?;
+        let columns = Columns::of(entries, &origins, &self.codec, &held)?;
+        let new_keys = KeyColumns::of(&columns.new_keys);
         let transaction = client.transaction().await.map_err(|e| e.to_string())?;
         if again {
             // Waits for an earlier try that is still under way, then looks whether it made it.
@@ -173,6 +182,17 @@ impl LedgerWriter {
                 .map_err(|e| e.to_string())?;
             if found.is_some() {
                 return Ok(());
+            }
+        }
+        if !new_keys.is_empty() {
+            let mut parameters = new_keys.parameters().to_vec();
+            let now = self.clock.now();
+            parameters.push(&now);
+            let inserted = transaction.execute(include_str!("journal/sql/insert_keys.sql"), &parameters).await;
+            if let Err(error) = inserted {
+                // Another node, or the journal, was faster: what is sealed next time is sealed under its key.
+                self.codec.discard(&columns.new_keys);
+                return Err(error.to_string());
             }
         }
         let statement = transaction
@@ -208,10 +228,11 @@ impl LedgerWriter {
             Err(error) => return Err(error.to_string()),
         };
         transaction.commit().await.map_err(|e| e.to_string())?;
+        new_keys.keys.iter().for_each(|key| key.became_durable());
         if self.live.is_heard() {
             let first = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0) + 1;
             let told =
-                entries.iter().zip(first..).filter_map(|(e, at)| envelope(e, Position(at), row.get(1)));
+                entries.iter().zip(first..).filter_map(|(e, at)| envelope(e, &held, Position(at), row.get(1)));
             self.live.tell(told.collect());
         }
         Ok(())
@@ -231,14 +252,35 @@ struct Columns<'a> {
     correlation_id: Vec<Uuid>,
     metadata: Vec<String>,
     payload: Vec<String>,
+    new_keys: Vec<Arc<DataKey>>,
+}
+
+fn metadata_place(entry: Uuid) -> Place<'static> {
+    Place { kind: "metadata", of: "audit", id: entry, number: 0 }
+}
+
+/// True if the entry's actor was forgotten: then it is not told where from the request came.
+fn is_forgotten(origin: &Value, codec: &Codec, held: &Held) -> bool {
+    let subjects = codec.subjects([origin]).unwrap_or_default();
+    subjects.iter().any(|subject| matches!(held.get(*subject), Some(Known::Forgotten)))
 }
 
 impl<'a> Columns<'a> {
-    fn of(entries: &'a [AuditEntry], codec: &Codec) -> Result<Self, String> {
+    fn of(
+        entries: &'a [AuditEntry],
+        origins: &[Option<Value>],
+        codec: &Codec,
+        held: &Held,
+    ) -> Result<Self, String> {
         let mut columns = Self::default();
-        for AuditEntry { entry_id, occurred_at, metadata, fact } in entries {
-            let mut payload = payload(fact).map_err(|e| e.to_string())?;
-            codec.seal(&mut payload).map_err(|e| e.to_string())?;
+        for (AuditEntry { entry_id, occurred_at, metadata, fact }, origin) in entries.iter().zip(origins) {
+            // A fact holds nothing personal; where the request came from does.
+            let payload = payload(fact).map_err(|e| e.to_string())?;
+            let origin = origin.as_ref().filter(|origin| !is_forgotten(origin, codec, held));
+            let origin = origin
+                .map(|o| codec.sealed_text(o, &metadata_place(*entry_id), held, &mut columns.new_keys))
+                .transpose()
+                .map_err(|e| e.to_string())?;
             columns.entry_id.push(*entry_id);
             columns.occurred_at.push(*occurred_at);
             columns.tenant.push(metadata.tenant.map(|t| t.0));
@@ -248,7 +290,7 @@ impl<'a> Columns<'a> {
             columns.action.push(&metadata.action);
             columns.outcome.push(fact.outcome.as_str());
             columns.correlation_id.push(metadata.correlation_id.0);
-            columns.metadata.push(stored_metadata(metadata, codec).map_err(|e| e.to_string())?);
+            columns.metadata.push(stored_metadata(metadata, origin));
             columns.payload.push(payload.to_string());
         }
         Ok(columns)
@@ -259,8 +301,18 @@ fn payload(fact: &crate::audit::AuditFact) -> Result<Value, serde_json::Error> {
     serde_json::to_value(AuditEvent::Recorded(fact.clone()))
 }
 
-fn envelope(entry: &AuditEntry, position: Position, recorded_at: DateTime<Utc>) -> Option<Envelope> {
+fn envelope(
+    entry: &AuditEntry,
+    held: &Held,
+    position: Position,
+    recorded_at: DateTime<Utc>,
+) -> Option<Envelope> {
     let event = AuditEvent::Recorded(entry.fact.clone());
+    let mut metadata = entry.metadata.clone();
+    let of = metadata.actor.id.parse().unwrap_or(Uuid::nil());
+    if matches!(held.get(kernel::Subject::Person(kernel::PersonId(of))), Some(Known::Forgotten)) {
+        metadata.origin = kernel::Origin::default();
+    }
     Some(Envelope {
         shard: SHARD,
         position,
@@ -272,7 +324,7 @@ fn envelope(entry: &AuditEntry, position: Position, recorded_at: DateTime<Utc>) 
         event_type: event.event_type().into(),
         event_version: event.event_version().into(),
         payload: serde_json::to_value(&event).ok()?,
-        metadata: entry.metadata.clone(),
+        metadata,
         // The time of an audit entry is when it happened; recorded_at orders only the ledger.
         recorded_at: recorded_at.max(entry.occurred_at),
     })
@@ -307,20 +359,32 @@ impl Feed for AuditFeed {
         let after = i64::try_from(after.0).unwrap_or(i64::MAX);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = client.query(&statement, &[&SHARD.0, &after, &limit]).await?;
-        let mut entries = Vec::with_capacity(rows.len());
-        for row in rows {
+        drop(client);
+        let place_of = |row: &tokio_postgres::Row| {
             let position = Position(u64::try_from(row.get::<_, i64>("position")).unwrap_or(0));
-            let entry_id: Uuid = row.get("entry_id");
-            let stream = StreamId::new("audit", entry_id);
-            let broken = |reason: String| FeedError::Undecodable {
-                feed: FeedName::Audit,
-                position,
-                stream: stream.clone(),
-                reason,
-            };
-            let mut payload: Value =
-                serde_json::from_str(row.get("payload")).map_err(|e| broken(e.to_string()))?;
-            self.codec.open(&mut payload).map_err(|e| broken(e.to_string()))?;
+            (position, StreamId::new("audit", row.get("entry_id")))
+        };
+        let broken = |row: &tokio_postgres::Row, reason: String| {
+            let (position, stream) = place_of(row);
+            FeedError::Undecodable { feed: FeedName::Audit, position, stream, reason }
+        };
+        let mut stored = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let metadata = StoredMetadata::parse(row.get("metadata"));
+            stored.push(metadata.map_err(|e| broken(row, e.to_string()))?);
+        }
+        // A field that says of nobody shows when it is opened.
+        let origins = stored.iter().filter_map(|metadata| metadata.origin.as_ref());
+        let held = self.codec.for_opening(self.codec.subjects(origins).unwrap_or_default()).await?;
+        let mut entries = Vec::with_capacity(rows.len());
+        for (row, mut metadata) in rows.iter().zip(stored) {
+            let (position, stream) = place_of(row);
+            let payload: Value =
+                serde_json::from_str(row.get("payload")).map_err(|e| broken(row, e.to_string()))?;
+            if let Some(origin) = &mut metadata.origin {
+                let opened = self.codec.open(origin, &metadata_place(stream.id), &held);
+                opened.map_err(|e| broken(row, e.to_string()))?;
+            }
             let context = Context {
                 tenant: row.get("tenant"),
                 actor: row.get("actor"),
@@ -328,17 +392,16 @@ impl Feed for AuditFeed {
                 correlation_id: row.get("correlation_id"),
                 causation_id: None,
             };
-            let metadata = read_metadata(context, row.get("metadata"), &self.codec)
-                .map_err(|e| broken(e.to_string()))?;
+            let metadata = metadata.into_metadata(context).map_err(|e| broken(row, e.to_string()))?;
             let recorded: DateTime<Utc> = row.get("recorded_at");
             entries.push(Envelope {
                 shard: SHARD,
                 position,
+                event_id: EventId(stream.id),
                 stream,
                 sequence: 1,
                 part: 0,
                 index_in_command: 0,
-                event_id: EventId(entry_id),
                 event_type: "audit.recorded".into(),
                 event_version: "1".into(),
                 payload,

@@ -14,6 +14,7 @@ pub mod feed;
 pub mod follow;
 pub mod housekeeping;
 pub mod journal;
+pub mod keyring;
 pub mod ledger;
 pub mod process;
 pub mod projection;

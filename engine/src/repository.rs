@@ -36,12 +36,23 @@ pub(crate) struct CommandRepository {
     journal: Arc<dyn Journal>,
     errand: Mutex<Option<Errand>>,
     report: Report,
+    unready: Unready,
 }
 
+/// What could not be made ready at once, because keys must be asked for first: the actor does that, and hands it over
+/// before it decides anything else.
+pub(crate) type Unready = Arc<Mutex<Option<Queued>>>;
+
 impl CommandRepository {
-    pub(crate) fn new(writer: WriterHandle, journal: Arc<dyn Journal>, errand: Errand) -> (Self, Report) {
-        let report = Report::default();
-        (Self { writer, journal, errand: Mutex::new(Some(errand)), report: report.clone() }, report)
+    pub(crate) fn new(
+        writer: WriterHandle,
+        journal: Arc<dyn Journal>,
+        errand: Errand,
+    ) -> (Self, Report, Unready) {
+        let (report, unready) = (Report::default(), Unready::default());
+        let errand = Mutex::new(Some(errand));
+        let repository = Self { writer, journal, errand, report: report.clone(), unready: unready.clone() };
+        (repository, report, unready)
     }
 
     fn hand_over(
@@ -71,9 +82,14 @@ impl CommandRepository {
             outcome: errand.outcome,
             prepared: None,
         };
-        self.journal.prepare(&mut item).map_err(AppendFailure::Refused)?;
+        let is_ready = self.journal.prepare(&mut item).map_err(AppendFailure::Refused)?;
         let (reply, answer) = oneshot::channel();
-        self.writer.hand_over(Queued { item, incarnation: errand.incarnation, reply })?;
+        let queued = Queued { item, incarnation: errand.incarnation, reply };
+        if is_ready {
+            self.writer.hand_over(queued)?;
+        } else {
+            *self.unready.lock().unwrap_or_else(PoisonError::into_inner) = Some(queued);
+        }
         Ok(answer)
     }
 

@@ -152,6 +152,16 @@ impl WriterHandle {
         self.queue.try_send(queued).map_err(|_| AppendFailure::Unavailable("the writer takes nothing now"))
     }
 
+    /// As [`WriterHandle::hand_over`]; whoever waits hears of a refusal.
+    pub(crate) fn hand_over_or_refuse(&self, queued: Queued) {
+        if let Err(mpsc::error::TrySendError::Full(queued) | mpsc::error::TrySendError::Closed(queued)) =
+            self.queue.try_send(queued)
+        {
+            let failure = AppendFailure::Unavailable("the writer takes nothing now");
+            let _ = queued.reply.send(Err(failure));
+        }
+    }
+
     /// Appends what is queued, gives the lease back and stops.
     pub async fn drain(&self) {
         let _ = self.stop.send(true);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use deadpool_postgres::Pool;
 use engine::clock::{SystemClock, SystemIds};
-use engine::codec::{Codec, Plain};
+use engine::codec::Codec;
 use engine::feed::{Feed, Live};
 use engine::journal::{PgFeed, PgJournal};
 use engine::ledger::{AuditFeed, AuditLedger};
@@ -103,7 +103,8 @@ impl Server {
         let master = settings.store.master_key(!database::has_keys(&pool).await?)?;
         let store = KeyStore::new(pool.clone(), master, clock.clone(), ids.clone());
         let (keys, claim_key) = store.open(&settings.store.public_url()).await?;
-        let codec = Codec::new(Arc::new(Plain), schemas::upcasters(), &claim_key);
+        let keyring = crate::keys::keyring(&settings.store, &pool, &clock, &ids).await?;
+        let codec = Codec::sealing(keyring.clone(), schemas::upcasters(), &claim_key);
 
         let (live, audit_live) = (Live::default(), Live::default());
         let pg = PgJournal::new(database.server_config().clone(), pool.clone(), codec.clone())?;

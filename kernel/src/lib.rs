@@ -17,4 +17,4 @@ pub use decider::{Decider, Event, Rejection, RejectionKind, Upcasted, Upcaster};
 pub use envelope::{Actor, ActorKind, Envelope, Metadata, Origin, StreamId};
 pub use id::{ApplicationId, CommandId, CorrelationId, EventId, KeyId, MembershipId, PersonId, TenantId};
 pub use position::{InvalidPosition, Position, PositionToken, ShardId};
-pub use sensitive::{CONFIDENTIAL_MARK, Confidential, PERSONAL_MARK, Personal, is_mark};
+pub use sensitive::{CONFIDENTIAL_MARK, Confidential, PERSONAL_MARK, Personal, Subject, is_mark};

@@ -8,6 +8,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::{PersonId, TenantId};
 
@@ -21,6 +22,54 @@ pub fn is_mark(value: &Value) -> bool {
     value.as_object().is_some_and(|object| {
         object.len() == 1 && object.keys().all(|key| key == PERSONAL_MARK || key == CONFIDENTIAL_MARK)
     })
+}
+
+/// Whose a marked field is, and so under whose key it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    Person(PersonId),
+    Tenant(TenantId),
+}
+
+impl Subject {
+    /// The subject of a field with this mark; `None` if it is no mark.
+    pub fn marked(mark: &str, of: Uuid) -> Option<Self> {
+        match mark {
+            PERSONAL_MARK => Some(Self::Person(PersonId(of))),
+            CONFIDENTIAL_MARK => Some(Self::Tenant(TenantId(of))),
+            _ => None,
+        }
+    }
+
+    /// Part of the storage format.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Person(_) => "person",
+            Self::Tenant(_) => "tenant",
+        }
+    }
+
+    pub const fn id(self) -> Uuid {
+        match self {
+            Self::Person(person) => person.0,
+            Self::Tenant(tenant) => tenant.0,
+        }
+    }
+
+    /// From what [`Subject::kind`] said.
+    pub fn from_kind(kind: &str, id: Uuid) -> Option<Self> {
+        match kind {
+            "person" => Some(Self::Person(PersonId(id))),
+            "tenant" => Some(Self::Tenant(TenantId(id))),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.kind(), self.id())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -106,7 +155,6 @@ marked! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
 
     #[test]
     fn a_mark_survives_storage_and_shows_itself() {

@@ -70,7 +70,7 @@ impl TenantAccess {
         match event {
             TenantEvent::Provisioned(provisioned) => self.trial_ends_at = provisioned.trial_ends_at,
             TenantEvent::TrialSet { ends_at } => self.trial_ends_at = *ends_at,
-            TenantEvent::Suspended { .. } => self.suspended = true,
+            TenantEvent::Suspended { .. } | TenantEvent::Purged {} => self.suspended = true,
             TenantEvent::Reactivated { .. } => self.suspended = false,
             TenantEvent::AccessModeSet { mode } => self.mode = *mode,
             TenantEvent::Updated { .. }
@@ -225,7 +225,7 @@ impl Known {
         let person = &mut self.people.get_mut(&id).ok_or_else(|| unknown("person"))?.1;
         match event {
             UserEvent::Activated {} => person.active = true,
-            UserEvent::Disabled { .. } => person.disabled = true,
+            UserEvent::Disabled { .. } | UserEvent::SubjectForgotten {} => person.disabled = true,
             UserEvent::Enabled {} => person.disabled = false,
             // Registered was folded above; names and addresses change no access.
             UserEvent::Registered { .. }

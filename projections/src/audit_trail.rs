@@ -1,6 +1,8 @@
 //! The audit trail, folded from both feeds: what changed something from the journal, what was refused, failed or only
 //! read from the audit ledger (FR-LOG-003).
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Pool, Transaction};
@@ -22,6 +24,8 @@ const VERSION: i32 = 1;
 const EXPORT_ROWS: u32 = 1_000;
 /// The aggregate type under which the audit feed gives its entries.
 const LEDGER: &str = "audit";
+/// The event by which a person is forgotten.
+const FORGOTTEN: &str = "user.subject_forgotten";
 
 /// Folds the audit trail.
 pub struct AuditTrail;
@@ -127,12 +131,50 @@ impl Projection for AuditTrail {
         tables: &Tables,
         events: &[Envelope],
     ) -> Result<(), FoldError> {
+        let table = tables.name("audit_trail");
         let mut rows = Vec::with_capacity(events.len());
+        let mut forgotten = BTreeSet::new();
         for envelope in events {
+            if envelope.event_type == FORGOTTEN {
+                forgotten.insert(envelope.stream.id.to_string());
+            }
             rows.extend(AuditRow::of(envelope)?);
         }
-        entity::store(tx, &tables.name("audit_trail"), rows).await
+        forget(tx, &table, forgotten, &mut rows).await?;
+        entity::store(tx, &table, rows).await
     }
+}
+
+/// Takes from where they came out of the entries of people who were forgotten: of those in the table when the event
+/// comes, and of those that come later, as a request that was under way then may be told of after it.
+async fn forget(
+    tx: &Transaction<'_>,
+    table: &str,
+    mut forgotten: BTreeSet<String>,
+    rows: &mut [AuditRow],
+) -> Result<(), FoldError> {
+    if !forgotten.is_empty() {
+        let sql = format!(
+            "UPDATE {table} SET address = NULL, user_agent = NULL \
+              WHERE actor = ANY ($1) AND (address IS NOT NULL OR user_agent IS NOT NULL)"
+        );
+        let actors: Vec<&String> = forgotten.iter().collect();
+        tx.execute(&sql, &[&actors]).await?;
+    }
+    let told = |row: &AuditRow| row.address.is_some() || row.user_agent.is_some();
+    let actors: BTreeSet<String> =
+        rows.iter().filter(|row| told(row)).map(|row| row.actor.clone()).collect();
+    if actors.is_empty() {
+        return Ok(());
+    }
+    let sql = format!("SELECT resource_id FROM {table} WHERE event_type = $2 AND resource_id = ANY ($1)");
+    let statement = tx.prepare_cached(&sql).await?;
+    let actors: Vec<String> = actors.into_iter().collect();
+    forgotten.extend(tx.query(&statement, &[&actors, &FORGOTTEN]).await?.iter().map(|row| row.get(0)));
+    for row in rows.iter_mut().filter(|row| forgotten.contains(&row.actor)) {
+        (row.address, row.user_agent) = (None, None);
+    }
+    Ok(())
 }
 
 /// From when until when, the end excluded. A side that is `None` is open.

@@ -74,6 +74,7 @@ impl TenantFlags {
             TenantEvent::FlagCleared { key } => {
                 self.flags.remove(&key);
             }
+            TenantEvent::Purged {} => self.flags.clear(),
             TenantEvent::ApplicationConnected { application } => {
                 self.applications.insert(application);
                 return;

@@ -1,6 +1,6 @@
 //! Flags per tenant, in tables for operators' lists. Polling applications are answered by [`crate::FlagMemory`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -45,6 +45,8 @@ struct Connection {
 struct Outcome {
     flags: BTreeMap<(Uuid, String), Option<FlagRow>>,
     connections: BTreeMap<(Uuid, Uuid), Option<Connection>>,
+    /// Tenants that have no flag any more, whatever was there before the batch.
+    purged: BTreeSet<Uuid>,
 }
 
 impl Outcome {
@@ -81,6 +83,10 @@ impl Outcome {
             }
             TenantEvent::ApplicationDisconnected { application } => {
                 self.connections.insert((id, application.0), None);
+            }
+            TenantEvent::Purged {} => {
+                self.flags.retain(|(tenant, _), _| *tenant != id);
+                self.purged.insert(id);
             }
             // The other events of a tenant say nothing about flags.
             TenantEvent::Provisioned(_)
@@ -161,6 +167,11 @@ impl Projection for Flags {
         events: &[Envelope],
     ) -> Result<(), FoldError> {
         let outcome = Outcome::of(events)?;
+        if !outcome.purged.is_empty() {
+            let purged: Vec<Uuid> = outcome.purged.into_iter().collect();
+            let sql = format!("DELETE FROM {} WHERE tenant = ANY ($1)", tables.name("flags"));
+            tx.execute(&sql, &[&purged]).await?;
+        }
         store(tx, &tables.name("flags"), ["tenant", "key"], outcome.flags).await?;
         let connections = tables.name("tenant_applications");
         store(tx, &connections, ["tenant", "application"], outcome.connections).await

@@ -170,6 +170,10 @@ impl TenantRow {
                 self.provisioning_failed_step = Some(step);
                 self.provisioning_failed_reason = Some(reason.into());
             }
+            TenantEvent::Purged {} => {
+                (self.name, self.slug, self.domain) = (None, None, None);
+                (self.settings, self.suspension_reason) = (None, None);
+            }
         }
     }
 }

@@ -110,6 +110,10 @@ impl UserRow {
                 self.status = if self.verified { UserStatus::Active } else { UserStatus::Invited };
             }
             UserEvent::Disabled { .. } => self.status = UserStatus::Disabled,
+            UserEvent::SubjectForgotten {} => {
+                (self.email, self.first_name, self.last_name) = (None, None, None);
+                self.status = UserStatus::Disabled;
+            }
         }
     }
 }

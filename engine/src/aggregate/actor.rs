@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, resume_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::persist::{EventStoreAggregateContext, PersistedEventStore};
 use cqrs_es::{Aggregate, EventStore};
 use futures::FutureExt;
-use kernel::{Clock, CommandId, Decider, Ids};
+use kernel::{Clock, CommandId, Decider, Ids, Subject};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 
@@ -22,10 +22,11 @@ use super::settlement::Settlement;
 use super::supervisor::Supervision;
 use super::sweeper::Sweeper;
 use crate::adapter::{Fact, Folded};
+use crate::codec::mentions;
 use crate::command::DispatchError;
-use crate::journal::{Journal, NewOutcome, ReadError};
+use crate::journal::{Journal, NewOutcome, PrepareError, ReadError};
 use crate::repository::{CommandRepository, Errand, event_ids};
-use crate::writer::WriterHandle;
+use crate::writer::{AppendFailure, Queued, WriterHandle};
 
 /// What all actors of a node share.
 pub(crate) struct Surroundings {
@@ -39,6 +40,24 @@ pub(crate) struct Surroundings {
     pub supervision: Supervision,
     /// Events since the last snapshot before the next is taken.
     pub snapshot_events_min: u64,
+}
+
+impl Surroundings {
+    /// Asks for the keys that an item is to be sealed under, then hands it over. The actor waits: what it decides next
+    /// comes after.
+    async fn hand_over_slowly(&self, mut queued: Queued, deadline: Instant) {
+        let prepared = tokio::time::timeout_at(deadline, self.journal.prepare_slowly(&mut queued.item)).await;
+        let failure = match prepared {
+            Ok(Ok(())) => return self.writer.hand_over_or_refuse(queued),
+            Ok(Err(PrepareError::Refused(refusal))) => AppendFailure::Refused(refusal),
+            Ok(Err(PrepareError::Unavailable(reason))) => {
+                tracing::warn!(reason, "the keys that an event is to be sealed under can't be had now");
+                AppendFailure::Unavailable("database")
+            }
+            Err(_) => AppendFailure::Unavailable("deadline"),
+        };
+        let _ = queued.reply.send(Err(failure));
+    }
 }
 
 /// The handler; its state is the aggregate.
@@ -60,6 +79,8 @@ pub(crate) enum Message<D: Decider> {
     /// An order with an id has its answer.
     Settled(CommandId),
     Passivate,
+    /// The subject was forgotten: a state that holds something of theirs is loaded anew.
+    Forget(Subject),
 }
 
 pub(super) struct State<D: Decider> {
@@ -96,6 +117,7 @@ impl<D: Decider> Actor for AggregateActor<D> {
             Message::Settled(command) => {
                 state.in_flight.remove(&command);
             }
+            Message::Forget(subject) => state.forget(subject),
             Message::Passivate => {
                 if state.presence.leave() {
                     state.keep_snapshot();
@@ -152,7 +174,7 @@ impl<D: Decider> State<D> {
             fingerprint: idempotency.fingerprint,
             body: serde_json::Value::Null,
         });
-        self.hand_over(myself, order, verdict, events, outcome);
+        self.hand_over(myself, order, verdict, events, outcome).await;
     }
 
     /// Makes sure of a memory that is worth deciding on.
@@ -196,7 +218,7 @@ impl<D: Decider> State<D> {
     }
 
     /// Hands the decision to the writer through cqrs-es and leaves the waiting to a settlement.
-    fn hand_over(
+    async fn hand_over(
         &mut self,
         myself: ActorRef<Message<D>>,
         order: Order<D>,
@@ -227,7 +249,7 @@ impl<D: Decider> State<D> {
             incarnation: memory.incarnation.clone(),
             event_ids: ids,
         };
-        let (repository, report) = CommandRepository::new(
+        let (repository, report, unready) = CommandRepository::new(
             self.surroundings.writer.clone(),
             self.surroundings.journal.clone(),
             errand,
@@ -245,8 +267,26 @@ impl<D: Decider> State<D> {
             let _ = store.commit(events, context, HashMap::new()).await;
         });
         memory.propose_snapshot(self.surroundings.snapshot_events_min);
+        let deadline = order.deadline;
         Settlement { myself, order, verdict, incarnation: memory.incarnation.clone(), report }.start(commit);
+        // The lock is not held while waiting.
+        let unready = unready.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(queued) = unready {
+            self.surroundings.hand_over_slowly(queued, deadline).await;
+        }
         self.keep_due_snapshot();
+    }
+
+    /// Drops a state that holds something of the subject's. What was decided on it and waits for its commit is decided
+    /// anew on what can still be read.
+    fn forget(&mut self, subject: Subject) {
+        let Some(memory) = &self.memory else { return };
+        let holds = |state: &D| serde_json::to_value(state).is_ok_and(|state| mentions(&state, subject));
+        let candidate = memory.candidate.as_ref().is_some_and(|candidate| holds(&candidate.state));
+        if candidate || holds(&memory.folded.state) {
+            memory.incarnation.poison();
+            self.memory = None;
+        }
     }
 
     fn keep_due_snapshot(&mut self) {

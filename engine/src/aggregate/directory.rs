@@ -8,7 +8,7 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kernel::{Decider, StreamId};
+use kernel::{Decider, StreamId, Subject};
 use ractor::{ActorRef, ActorRuntime, MessagingErr};
 use uuid::Uuid;
 
@@ -147,6 +147,16 @@ impl<D: Decider> Sweep for Directory<D> {
             let mut residents: Vec<_> = slot.iter().collect();
             residents.sort_by_key(|(id, _)| **id);
             residents.iter().for_each(|(_, resident)| resident.actor.kill());
+        }
+    }
+
+    fn forget(&self, subject: Subject) {
+        for slot in &self.slots {
+            let slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            for resident in slot.values() {
+                // An actor that is gone holds nothing any more.
+                let _ = resident.actor.send_message(Message::Forget(subject));
+            }
         }
     }
 }

@@ -52,8 +52,11 @@ impl<D: Decider> Settlement<D> {
             Err(failure) => {
                 // What was decided here is not so: the memory it was decided in is void.
                 incarnation.poison();
-                let again =
-                    matches!(failure, AppendFailure::Superseded | AppendFailure::Refused(Refusal::Sequence));
+                let again = matches!(
+                    failure,
+                    AppendFailure::Superseded
+                        | AppendFailure::Refused(Refusal::Sequence | Refusal::KeyTaken)
+                );
                 if again && order.attempts < ATTEMPTS_MAX {
                     order.attempts += 1;
                     if let Some(idempotency) = idempotency {
@@ -72,7 +75,8 @@ impl<D: Decider> Settlement<D> {
                         tracing::warn!(reason, "an event could not be stored");
                         Reply::Settled(Err(DispatchError::Unstorable))
                     }
-                    AppendFailure::Superseded | AppendFailure::Refused(Refusal::Sequence) => {
+                    AppendFailure::Superseded
+                    | AppendFailure::Refused(Refusal::Sequence | Refusal::KeyTaken) => {
                         Reply::Settled(Err(unavailable("contention")))
                     }
                     AppendFailure::Unavailable(reason) => Reply::Settled(Err(unavailable(reason))),

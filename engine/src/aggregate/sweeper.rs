@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use kernel::Subject;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -20,6 +21,8 @@ pub(crate) trait Sweep: Send + Sync {
     fn passivate_unused_since(&self, limit_ms: u64);
     /// Ends all actors, whatever they wait for.
     fn end(&self);
+    /// Asks actors that hold something of the subject's to drop it.
+    fn forget(&self, subject: Subject);
 }
 
 /// Counts the live actors and keeps their number down.
@@ -77,6 +80,12 @@ impl Sweeper {
         for directory in self.directories.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             directory.end();
         }
+    }
+
+    /// Whoever was forgotten is dropped from memory too.
+    pub(crate) fn forget(&self, subject: Subject) {
+        let directories = self.directories.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        directories.iter().for_each(|directory| directory.forget(subject));
     }
 
     /// Runs until the task is dropped.

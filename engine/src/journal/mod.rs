@@ -5,10 +5,12 @@
 //! simulation. One contract suite runs against both.
 
 mod memory;
+mod metadata;
 mod postgres;
+mod rows;
 mod statement;
 
-pub(crate) use statement::{Context, read_metadata, stored_metadata};
+pub(crate) use metadata::{Context, StoredMetadata, marked_origin, stored_metadata};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::feed::FeedError;
+use crate::keyring::DataKey;
 
 pub use memory::{Fault, MemoryJournal};
 pub use postgres::{PgFeed, PgJournal};
@@ -72,6 +75,21 @@ pub struct Prepared {
     /// One for each event.
     pub(super) payloads: Vec<String>,
     pub(super) metadata: String,
+    pub(super) outcome: Option<String>,
+    /// Under which keys it is sealed that were not durable by then: their rows come in the same transaction, with every
+    /// item that needs them, so that no item depends on the luck of another.
+    pub(super) new_keys: Vec<Arc<DataKey>>,
+    /// The actor was forgotten, or it isn't known where the command came from.
+    pub(super) without_origin: bool,
+}
+
+/// Why an item can't be made ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrepareError {
+    /// It can't be stored.
+    Refused(Refusal),
+    /// The keys it is to be sealed under can't be asked for now.
+    Unavailable(String),
 }
 
 /// A committed batch: its events stand at `base + 1 ..= base + number of events`, in the order of the items.
@@ -90,6 +108,8 @@ pub enum Refusal {
     Claim { kind: String },
     /// The command has an answer already.
     DuplicateCommand,
+    /// Another node made a key for the same subject: it has to be sealed under that one.
+    KeyTaken,
     /// The database can't store it.
     Unstorable { reason: String },
 }
@@ -177,11 +197,21 @@ pub trait Journal: Send + Sync + 'static {
     async fn release(&self, lease: Lease) -> Result<(), ReadError>;
 
     /// Does for an item what needs no transaction, in the task of whoever hands it over: what the writer need not do
-    /// one after the other is done side by side.
+    /// one after the other is done side by side. `false`: keys must be asked for first, see
+    /// [`Journal::prepare_slowly`].
     ///
     /// # Errors
     /// The item can't be stored.
-    fn prepare(&self, item: &mut AppendItem) -> Result<(), Refusal> {
+    fn prepare(&self, item: &mut AppendItem) -> Result<bool, Refusal> {
+        let _ = item;
+        Ok(true)
+    }
+
+    /// As [`Journal::prepare`], after asking the database for the keys it takes.
+    ///
+    /// # Errors
+    /// [`PrepareError`]
+    async fn prepare_slowly(&self, item: &mut AppendItem) -> Result<(), PrepareError> {
         let _ = item;
         Ok(())
     }

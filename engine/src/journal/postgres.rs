@@ -17,14 +17,16 @@ use tokio_postgres::{Client, Config, Error, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
-use super::statement::{Columns, prepare, read_event, refusal_of, signed, stream_of, unsigned};
+use super::rows::{RowsError, read_events, stream_of};
+use super::statement::{Columns, OUTCOME, SNAPSHOT, Unsealed, refusal_of, signed, unsigned};
 use super::{
-    AppendError, AppendItem, Appended, Journal, Lease, Loaded, ReadError, Refusal, Resolution, Snapshot,
-    StoredOutcome,
+    AppendError, AppendItem, Appended, Journal, Lease, Loaded, PrepareError, Prepared, ReadError, Refusal,
+    Resolution, Snapshot, StoredOutcome,
 };
-use crate::codec::{Codec, CodecError};
+use crate::codec::{Codec, CodecError, Place};
 use crate::database::{DatabaseError, prepared, tls};
 use crate::feed::{Feed, FeedError, FeedName, Live};
+use crate::keyring::{DataKey, Held};
 
 /// SQLSTATE of `journal_advance`: the epoch is not the shard's.
 const FENCED: &str = "TN001";
@@ -39,6 +41,8 @@ pub struct PgJournal {
     pool: Pool,
     codec: Codec,
     appender: Mutex<Option<Appender>>,
+    /// The new keys of a batch whose commit ended unclear, until that is settled.
+    unsettled: std::sync::Mutex<Vec<Arc<DataKey>>>,
 }
 
 /// The append connection with its prepared statements.
@@ -55,7 +59,14 @@ impl PgJournal {
     /// # Errors
     /// If TLS can't be set up.
     pub fn new(config: Config, pool: Pool, codec: Codec) -> Result<Self, DatabaseError> {
-        Ok(Self { config: prepared(&config), tls: tls()?, pool, codec, appender: Mutex::new(None) })
+        Ok(Self {
+            config: prepared(&config),
+            tls: tls()?,
+            pool,
+            codec,
+            appender: Mutex::new(None),
+            unsettled: std::sync::Mutex::default(),
+        })
     }
 
     async fn connect(&self) -> Result<Appender, Error> {
@@ -84,6 +95,29 @@ impl PgJournal {
     async fn client(&self) -> Result<deadpool_postgres::Object, ReadError> {
         self.pool.get().await.map_err(|error| ReadError::Unavailable(error.to_string()))
     }
+
+    /// The item's documents as they are stored, with keys that may have to be asked for.
+    async fn prepared(&self, item: &AppendItem) -> Result<Prepared, PrepareError> {
+        let unstorable = |error: CodecError| PrepareError::Refused(unstorable(&error));
+        let unsealed = Unsealed::of(item, &self.codec).map_err(unstorable)?;
+        let held = self.codec.for_sealing(unsealed.subjects.clone()).await;
+        let held = held.map_err(|error| PrepareError::Unavailable(error.to_string()))?;
+        unsealed.seal(item, &self.codec, &held).map_err(unstorable)
+    }
+}
+
+fn unstorable(error: &CodecError) -> Refusal {
+    Refusal::Unstorable { reason: error.to_string() }
+}
+
+fn make_ready(item: &mut AppendItem, prepared: Prepared) {
+    if prepared.without_origin {
+        // Followers are not told either what is not stored.
+        if item.metadata.origin != kernel::Origin::default() {
+            Arc::make_mut(&mut item.metadata).origin = kernel::Origin::default();
+        }
+    }
+    item.prepared = Some(prepared);
 }
 
 impl Drop for Appender {
@@ -147,9 +181,18 @@ impl Journal for PgJournal {
         Ok(())
     }
 
-    fn prepare(&self, item: &mut AppendItem) -> Result<(), Refusal> {
-        let prepared = prepare(item, &self.codec);
-        item.prepared = Some(prepared.map_err(|error| Refusal::Unstorable { reason: error.to_string() })?);
+    fn prepare(&self, item: &mut AppendItem) -> Result<bool, Refusal> {
+        let unsealed = Unsealed::of(item, &self.codec).map_err(|error| unstorable(&error))?;
+        let Some(held) = self.codec.in_hand(&unsealed.subjects) else { return Ok(false) };
+        let prepared =
+            unsealed.seal(item, &self.codec, &held).map_err(|error| unstorable(&error))?;
+        make_ready(item, prepared);
+        Ok(true)
+    }
+
+    async fn prepare_slowly(&self, item: &mut AppendItem) -> Result<(), PrepareError> {
+        let prepared = self.prepared(item).await?;
+        make_ready(item, prepared);
         Ok(())
     }
 
@@ -160,8 +203,18 @@ impl Journal for PgJournal {
         items: &[AppendItem],
         now: DateTime<Utc>,
     ) -> Result<Appended, AppendError> {
-        let columns = Columns::of(items, &self.codec)
-            .map_err(|error| AppendError::Refused(Refusal::Unstorable { reason: error.to_string() }))?;
+        // What was handed over without being made ready, such as a refusal's answer.
+        let mut made = Vec::new();
+        for item in items.iter().filter(|item| item.prepared.is_none()) {
+            made.push(self.prepared(item).await.map_err(|error| match error {
+                PrepareError::Refused(refusal) => AppendError::Refused(refusal),
+                PrepareError::Unavailable(reason) => AppendError::Unavailable(reason),
+            })?);
+        }
+        let mut late = made.iter();
+        let ready: Vec<&Prepared> =
+            items.iter().filter_map(|item| item.prepared.as_ref().or_else(|| late.next())).collect();
+        let columns = Columns::of(items, &ready, &self.codec);
         let mut slot = self.appender.lock().await;
         let appender = match slot.take() {
             Some(appender) if !appender.client.is_closed() => appender,
@@ -186,10 +239,18 @@ impl Journal for PgJournal {
         match appender.append(lease, batch, &columns, now).await {
             Ok(appended) => {
                 *slot = Some(appender);
+                columns.keys.keys.iter().for_each(|key| key.became_durable());
                 Ok(appended)
             }
             Err(error) => {
                 let error = append_error(&error, lease, items);
+                let keys = || columns.keys.keys.iter().map(|key| Arc::clone(key)).collect::<Vec<_>>();
+                match &error {
+                    AppendError::Unclear(_) => *self.unsettled() = keys(),
+                    // Of several items it is not known whose key it is: they are tried again in parts.
+                    AppendError::Refused(Refusal::KeyTaken) if items.len() == 1 => self.codec.discard(&keys()),
+                    _ => {}
+                }
                 // After an unclear end the connection is never used again: resolving happens on a new one.
                 if !matches!(error, AppendError::Unclear(_)) {
                     *slot = Some(appender);
@@ -209,15 +270,18 @@ impl Journal for PgJournal {
             .await
             .map_err(unavailable)?;
         *slot = Some(appender);
-        Ok(match row {
-            None => Resolution::Lost,
-            Some(row) => Resolution::Kept {
-                lease: Lease { shard: lease.shard, epoch: row.get(0) },
-                committed: (row.get::<_, Option<Uuid>>(1) == Some(batch)).then(|| Appended {
-                    base: Position(unsigned(row.get(2)) - events),
-                    recorded_at: row.get(3),
-                }),
-            },
+        let unsettled = std::mem::take(&mut *self.unsettled());
+        let Some(row) = row else { return Ok(Resolution::Lost) };
+        let committed = row.get::<_, Option<Uuid>>(1) == Some(batch);
+        if committed {
+            unsettled.iter().for_each(|key| key.became_durable());
+        }
+        Ok(Resolution::Kept {
+            lease: Lease { shard: lease.shard, epoch: row.get(0) },
+            committed: committed.then(|| Appended {
+                base: Position(unsigned(row.get(2)) - events),
+                recorded_at: row.get(3),
+            }),
         })
     }
 
@@ -235,21 +299,25 @@ impl Journal for PgJournal {
                 )
                 .await
                 .map_err(unavailable)?;
-            loaded.snapshot = row.and_then(|row| self.open_snapshot(&row, version));
+            if let Some(row) = row {
+                loaded.snapshot = self.open_snapshot(stream, &row, version).await?;
+            }
         }
         let after = loaded.snapshot.as_ref().map_or(0, |snapshot| signed(snapshot.sequence));
         let statement =
             client.prepare_cached(include_str!("sql/load_stream.sql")).await.map_err(unavailable)?;
         let rows =
             client.query(&statement, &[&stream.aggregate_type, &id, &after]).await.map_err(unavailable)?;
-        for row in rows {
-            let events = read_event(&row, &self.codec).map_err(|error| ReadError::Corrupt {
+        // Not two connections at once: whoever waits for the second would hold the first.
+        drop(client);
+        loaded.tail = read_events(&rows, &self.codec).await.map_err(|error| match error {
+            RowsError::Keys(error) => ReadError::Unavailable(error.to_string()),
+            RowsError::Row(row, error) => ReadError::Corrupt {
                 stream: stream.clone(),
                 sequence: unsigned(row.get("sequence")),
                 reason: error.to_string(),
-            })?;
-            loaded.tail.extend(events);
-        }
+            },
+        })?;
         Ok(loaded)
     }
 
@@ -265,7 +333,10 @@ impl Journal for PgJournal {
         };
         let mut body =
             serde_json::from_str(row.get(1)).map_err(|e: serde_json::Error| corrupt(e.to_string()))?;
-        self.codec.open(&mut body).map_err(|e| corrupt(e.to_string()))?;
+        drop(client);
+        let held = self.held_for(&body).await?;
+        let place = Place { kind: OUTCOME, of: OUTCOME, id: command.0, number: 0 };
+        self.codec.open(&mut body, &place, &held).map_err(|e| corrupt(e.to_string()))?;
         Ok(Some(StoredOutcome {
             fingerprint: row.get(0),
             body,
@@ -300,9 +371,7 @@ impl Journal for PgJournal {
         snapshot: Snapshot,
         now: DateTime<Utc>,
     ) -> Result<(), ReadError> {
-        let mut state = snapshot.state;
-        let failed = |error: CodecError| ReadError::Unavailable(error.to_string());
-        self.codec.seal(&mut state).map_err(failed)?;
+        let state = self.sealed_snapshot(stream, &snapshot).await?;
         let client = self.client().await?;
         let statement =
             client.prepare_cached(include_str!("sql/save_snapshot.sql")).await.map_err(unavailable)?;
@@ -315,7 +384,7 @@ impl Journal for PgJournal {
                     &i32::try_from(snapshot.version).unwrap_or(i32::MAX),
                     &signed(snapshot.sequence),
                     &snapshot.event_id.0,
-                    &state.to_string(),
+                    &state,
                     &now,
                 ],
             )
@@ -335,11 +404,49 @@ impl Journal for PgJournal {
 
 impl PgJournal {
     /// A snapshot that can't be read is no snapshot: the events are the truth.
-    fn open_snapshot(&self, row: &tokio_postgres::Row, version: u32) -> Option<Snapshot> {
-        let mut state = serde_json::from_str(row.get(2)).ok()?;
-        self.codec.open(&mut state).ok()?;
-        Some(Snapshot { version, sequence: unsigned(row.get(0)), event_id: EventId(row.get(1)), state })
+    async fn open_snapshot(
+        &self,
+        stream: &StreamId,
+        row: &tokio_postgres::Row,
+        version: u32,
+    ) -> Result<Option<Snapshot>, ReadError> {
+        let Ok(mut state) = serde_json::from_str(row.get(2)) else { return Ok(None) };
+        let held = self.held_for(&state).await?;
+        let sequence = unsigned(row.get(0));
+        if self.codec.open(&mut state, &snapshot_place(stream, sequence), &held).is_err() {
+            return Ok(None);
+        }
+        Ok(Some(Snapshot { version, sequence, event_id: EventId(row.get(1)), state }))
     }
+
+    async fn sealed_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<String, ReadError> {
+        let failed = |error: CodecError| ReadError::Unavailable(error.to_string());
+        let subjects = self.codec.subjects([&snapshot.state]).map_err(failed)?;
+        let held = self.codec.for_opening(subjects).await;
+        let held = held.map_err(|error| ReadError::Unavailable(error.to_string()))?;
+        let mut new_keys = Vec::new();
+        let place = snapshot_place(stream, snapshot.sequence);
+        let text = self.codec.sealed_text(&snapshot.state, &place, &held, &mut new_keys).map_err(failed)?;
+        // Nothing is sealed under a key that could be lost; whose key is new has few events to fold.
+        if !new_keys.is_empty() {
+            return Err(ReadError::Unavailable("a key is not durable yet".to_owned()));
+        }
+        Ok(text)
+    }
+
+    async fn held_for(&self, document: &serde_json::Value) -> Result<Held, ReadError> {
+        // A field that says of nobody shows when it is opened.
+        let subjects = self.codec.subjects([document]).unwrap_or_default();
+        self.codec.for_opening(subjects).await.map_err(|error| ReadError::Unavailable(error.to_string()))
+    }
+
+    fn unsettled(&self) -> std::sync::MutexGuard<'_, Vec<Arc<DataKey>>> {
+        self.unsettled.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn snapshot_place(stream: &StreamId, sequence: u64) -> Place<'_> {
+    Place { kind: SNAPSHOT, of: &stream.aggregate_type, id: stream.id, number: u128::from(sequence) }
 }
 
 async fn read_journal(
@@ -352,16 +459,16 @@ async fn read_journal(
     let client = pool.get().await?;
     let statement = client.prepare_cached(include_str!("sql/read_feed.sql")).await?;
     let rows = client.query(&statement, &[&shard.0, &signed(after.0), &signed(limit as u64)]).await?;
-    let mut envelopes = Vec::with_capacity(rows.len());
-    for row in rows {
-        envelopes.extend(read_event(&row, codec).map_err(|error| FeedError::Undecodable {
+    drop(client);
+    read_events(&rows, codec).await.map_err(|error| match error {
+        RowsError::Keys(error) => FeedError::Keys(error),
+        RowsError::Row(row, error) => FeedError::Undecodable {
             feed: FeedName::Journal,
             position: Position(unsigned(row.get("position"))),
-            stream: stream_of(&row),
+            stream: stream_of(row),
             reason: error.to_string(),
-        })?);
-    }
-    Ok(envelopes)
+        },
+    })
 }
 
 async fn journal_head(pool: &Pool, shard: ShardId) -> Result<Position, FeedError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use engine::clock::{SystemClock, SystemIds};
-use engine::codec::{Codec, Plain};
+use engine::codec::Codec;
 use engine::feed::Live;
 use engine::ledger::AuditLedger;
 use kernel::{Clock, Ids, PersonId, TenantId};
@@ -109,7 +109,8 @@ async fn sign(
             return Err(local::IssueError::NoTenant(tenant).into());
         }
     }
-    let codec = Codec::new(Arc::new(Plain), schemas::upcasters(), &claim_key);
+    let keyring = crate::keys::keyring(store, &pool, &clock, &ids).await?;
+    let codec = Codec::sealing(keyring, schemas::upcasters(), &claim_key);
     let ledger = AuditLedger::start(pool, codec, Live::default(), clock.clone());
     let audit = Audit::new(Arc::new(ledger.clone()), clock.clone(), ids.clone());
     let issuer = Issuer { tokens: &keys.tokens, audit: &audit, clock: &*clock, ids: &*ids };

@@ -1,8 +1,6 @@
 //! The deployment's keys. They live in the database, wrapped under the master key, which is a file or a variable.
 
-mod master;
 mod store;
-mod wrap;
 
 use std::sync::Arc;
 
@@ -11,10 +9,12 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
 use zeroize::Zeroizing;
 
-pub use master::{MasterKey, MasterKeyError};
+use deadpool_postgres::Pool;
+pub use engine::keyring::{Keyring, KeyringError, MasterKey, MasterKeyError, WrapError};
+use kernel::{Clock, Ids};
 pub use store::{KeyError, KeyStore, Rotation};
-pub use wrap::{Unwrapped, WrapError};
 
+use crate::settings::Store;
 use crate::token::Tokens;
 
 /// What a key is for. Part of the storage format: bound into the wrapped key.
@@ -77,6 +77,21 @@ impl Keys {
         secret.copy_from_slice(context.sign().as_ref());
         secret
     }
+}
+
+/// The keys under which personal and confidential fields are sealed.
+///
+/// # Errors
+/// The master key or the tables of keys can't be used.
+pub async fn keyring(
+    store: &Store,
+    pool: &Pool,
+    clock: &Arc<dyn Clock>,
+    ids: &Arc<dyn Ids>,
+) -> Result<Arc<Keyring>, KeyringError> {
+    let store = store.clone();
+    let master = Arc::new(move || store.master_key(false));
+    Keyring::open(pool.clone(), master, clock.clone(), ids.clone(), true).await
 }
 
 /// Random bytes from the operating system.

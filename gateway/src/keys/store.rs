@@ -8,7 +8,7 @@ use deadpool_postgres::Pool;
 use kernel::{Clock, Ids};
 use zeroize::Zeroizing;
 
-use super::{Keys, MasterKey, Purpose, Unwrapped, WrapError};
+use super::{Keys, MasterKey, Purpose, WrapError};
 use crate::token::{SigningError, TTL_MAX, TokenKey, Tokens};
 
 /// How long a signing key signs (NFR-SEC-004: at least yearly).
@@ -16,7 +16,9 @@ const SIGNS: TimeDelta = TimeDelta::days(335);
 /// How long it verifies after that; the longest token lives 15 minutes.
 const OVERLAP: TimeDelta = TimeDelta::hours(24);
 
-const LOAD: &str = "SELECT kid, purpose, wrapped, created_at, not_after, retired_at FROM wrapped_keys ORDER BY created_at, kid";
+// The keys that subjects' keys are wrapped under are the keyring's.
+const LOAD: &str = "SELECT kid, purpose, wrapped, created_at, not_after, retired_at FROM wrapped_keys \
+                    WHERE purpose <> 'subject_keys' ORDER BY created_at, kid";
 const INSERT: &str = "INSERT INTO wrapped_keys (kid, purpose, wrapped, created_at, not_after) \
                       VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
 const RETIRE: &str =
@@ -48,6 +50,13 @@ pub enum KeyError {
 pub enum Rotation {
     Kept,
     Rotated,
+}
+
+/// A key out of its wrapping.
+struct Unwrapped {
+    kid: String,
+    purpose: Purpose,
+    bytes: Zeroizing<Vec<u8>>,
 }
 
 struct Row {
@@ -153,7 +162,7 @@ impl KeyStore {
 
     fn new_key(&self, purpose: Purpose) -> Result<(String, Vec<u8>), KeyError> {
         let kid = self.ids.fresh().simple().to_string();
-        let wrapped = self.master.wrap(&kid, purpose, &purpose.generate()?)?;
+        let wrapped = self.master.wrap(&kid, purpose.as_str(), &purpose.generate()?)?;
         Ok((kid, wrapped))
     }
 
@@ -169,8 +178,9 @@ impl KeyStore {
             let (kid, purpose): (String, String) = (row.get(0), row.get(1));
             let known = Purpose::ALL.iter().find(|known| known.as_str() == purpose);
             let Some(known) = known else { return Err(KeyError::UnknownPurpose { kid, purpose }) };
+            let bytes = self.master.unwrap_key(&kid, known.as_str(), row.get(2))?;
             rows.push(Row {
-                key: self.master.unwrap_key(&kid, *known, row.get(2))?,
+                key: Unwrapped { kid, purpose: *known, bytes },
                 created_at: row.get(3),
                 not_after: row.get(4),
                 retired_at: row.get(5),

@@ -70,6 +70,8 @@ pub enum TenantEvent {
         /// The rejection's machine string.
         reason: ReasonCode,
     },
+    /// Every confidential field of the tenant's reads as forgotten from here on; the key goes right after.
+    Purged {},
 }
 
 /// A tenant as it was asked for.
@@ -146,6 +148,7 @@ event_names! { TenantEvent {
     ApplicationDisconnected = "tenant.application_disconnected" v "1": "The tenant no longer uses an application.";
     ProvisioningCompleted = "tenant.provisioning_completed" v "1": "Every step of provisioning is done.";
     ProvisioningFailed = "tenant.provisioning_failed" v "1": "A step of provisioning was refused.";
+    Purged = "tenant.purged" v "1": "Whatever the tenant supplied is forgotten, for ever.";
 } }
 
 impl kernel::Event for TenantEvent {

@@ -33,6 +33,8 @@ pub enum UserEvent {
         reason: Option<Personal<Reason>>,
     },
     Enabled {},
+    /// Every personal field of the person's reads as forgotten from here on; the key goes right after.
+    SubjectForgotten {},
 }
 
 event_names! { UserEvent {
@@ -42,6 +44,7 @@ event_names! { UserEvent {
     Activated = "user.activated" v "1": "The person has proved to hold the e-mail address.";
     Disabled = "user.disabled" v "1": "The person may not sign in to any tenant.";
     Enabled = "user.enabled" v "1": "The person may sign in again.";
+    SubjectForgotten = "user.subject_forgotten" v "1": "Whatever is personal of the person is forgotten, for ever.";
 } }
 
 impl kernel::Event for UserEvent {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aggregates::tenant::{Provision, Tenant, TenantCommand, Trial};
 use cluster::ConnectInfo;
 use engine::clock::{SystemClock, SystemIds};
-use engine::codec::{Codec, Plain};
+use engine::codec::Codec;
 use engine::command::{CommandContext, DispatchError, Idempotency, Receipt};
 use engine::feed::Live;
 use engine::journal::PgJournal;
@@ -22,7 +22,7 @@ use crate::db::{TestDb, connect, pool};
 use crate::invariants::sound;
 
 pub fn codec() -> Codec {
-    Codec::new(Arc::new(Plain), schemas::upcasters(), &[7; 32])
+    Codec::plain(schemas::upcasters(), &[7; 32])
 }
 
 /// What a node's engine is made with; its lease is short.

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use engine::codec::{Codec, Plain};
+use deadpool_postgres::Pool;
+use engine::clock::{SystemClock, SystemIds};
+use engine::codec::Codec;
 use engine::journal::{
     AppendError, AppendItem, Journal, Lease, MemoryJournal, NewEvent, NewOutcome, PgJournal, Refusal,
     Resolution, Snapshot,
 };
+use engine::keyring::{Keyring, MasterKey};
 use kernel::{
     Actor, ActorKind, Claim, ClaimChange, CommandId, CorrelationId, EventId, Metadata, Origin, Position,
     ShardId, StreamId, TenantId,
@@ -33,8 +36,15 @@ pub fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
 }
 
+/// The keys of a database's subjects, under a master key of the tests' own.
+pub async fn keyring(pool: &Pool) -> Arc<Keyring> {
+    let master = || MasterKey::parse(&"7".repeat(64), "the test's");
+    let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+    Arc::new(Keyring::open(pool.clone(), Arc::new(master), clock, ids, true).await.unwrap())
+}
+
 pub fn codec() -> Codec {
-    Codec::new(Arc::new(Plain), vec![], &[9; 32])
+    Codec::plain(vec![], &[9; 32])
 }
 
 /// An item of `count` events from sequence `first` on.

@@ -4,20 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::audit::{AuditEntry, AuditFact, AuditOutcome};
-use engine::codec::{Codec, CodecError, Plain, Sealer};
+use engine::codec::Codec;
 use engine::feed::{Feed, Live};
 use engine::journal::{AppendItem, Journal, NewOutcome, PgJournal, Snapshot};
 use engine::ledger::{AuditFeed, AuditLedger};
 use futures::future::join_all;
 use kernel::{CommandId, EventId, Metadata, Position, ShardId};
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::db::{TestDb, connect};
-use crate::journal_contract::{at, id, item, stream};
+use crate::journal_contract::{at, id, item, keyring, stream};
 
 fn codec() -> Codec {
-    Codec::new(Arc::new(Plain), vec![], &[1; 32])
+    Codec::plain(vec![], &[1; 32])
 }
 
 /// What an entry's metadata can be: no event causes one.
@@ -101,33 +101,12 @@ async fn an_entry_repeated_after_a_broken_connection_is_written_once() {
     assert_eq!([0, 1, 2].map(|n| row.get::<_, i64>(n)), [400, 400, 400]);
 }
 
-/// Turns every marked value round; whatever is stored must have gone through it.
-#[derive(Debug)]
-struct Reversed;
-
-fn turn(body: &mut Value) -> Result<(), CodecError> {
-    let text = body["value"].to_string().chars().rev().collect::<String>();
-    body["value"] = Value::String(text);
-    Ok(())
-}
-
-impl Sealer for Reversed {
-    fn seal(&self, _: &'static str, body: &mut Value) -> Result<(), CodecError> {
-        turn(body)
-    }
-    fn open(&self, _: &'static str, body: &mut Value) -> Result<(), CodecError> {
-        let text = body["value"].as_str().unwrap_or_default().chars().rev().collect::<String>();
-        body["value"] = serde_json::from_str(&text).map_err(|e| CodecError(e.to_string()))?;
-        Ok(())
-    }
-}
-
 /// NFR-SEC-002: encryption is switched on in one place.
 #[tokio::test]
 async fn whatever_is_stored_goes_through_the_one_codec() {
     const SECRET: &str = "ann.secret@example.org";
     let db = TestDb::new().await;
-    let codec = Codec::new(Arc::new(Reversed), vec![], &[1; 32]);
+    let codec = Codec::sealing(keyring(&db.server).await, vec![], &[1; 32]);
     let journal =
         PgJournal::new(db.server_info.key_values().parse().unwrap(), db.server.clone(), codec.clone())
             .unwrap();

@@ -1,4 +1,5 @@
--- A batch that also frees and takes claims and stores outcomes. Never ON CONFLICT: a conflict refuses the batch.
+-- A batch that also frees and takes claims, stores outcomes, and brings new subjects' keys. Never ON CONFLICT: a conflict
+-- refuses the batch.
 WITH place AS MATERIALIZED (
     SELECT base, recorded FROM journal_advance($1::smallint, $2::bigint, $3::bigint, $4::uuid, $5::timestamptz)
 ), appended AS (
@@ -30,5 +31,11 @@ WITH place AS MATERIALIZED (
            o.outcome::json, place.recorded
       FROM place, unnest($28::uuid[], $29::text[], $30::text[], $31::bytea[], $32::bigint[], $33::text[])
            AS o (command_id, aggregate_type, aggregate_id, fingerprint, last_offset, outcome)
+), kept AS (
+    INSERT INTO subject_keys (kind, subject, version, wrapped, wrapped_under, created_at)
+    SELECT k.kind, k.subject, k.version, k.wrapped, k.wrapped_under, place.recorded
+      FROM place, unnest($34::text[], $35::uuid[], $36::integer[], $37::bytea[], $38::text[])
+           WITH ORDINALITY AS k (kind, subject, version, wrapped, wrapped_under, ordinal)
+     ORDER BY k.ordinal
 )
 SELECT base, recorded FROM place

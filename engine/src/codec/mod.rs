@@ -1,42 +1,21 @@
 //! The one codec: whatever stores or reads payloads, states, outcomes or metadata goes through it.
 //!
-//! Today it stores marked fields as they are. Encryption is switched on by another [`Sealer`], here and nowhere else.
+//! Marked fields are sealed under the keys of a [`Keyring`]; without one they are stored as they are, which is for
+//! tests and measurements only.
+
+mod marks;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
-use kernel::{CONFIDENTIAL_MARK, Claim, PERSONAL_MARK, Upcaster};
+use kernel::{Claim, Subject, Upcaster};
 use serde_json::Value;
 
-/// Seals and opens the body of a marked field: `{"of": …, "value": …}`.
-pub trait Sealer: Send + Sync + std::fmt::Debug + 'static {
-    /// Turns the body into what is stored.
-    fn seal(&self, mark: &'static str, body: &mut Value) -> Result<(), CodecError>;
-    /// True if sealing changes nothing, so that nothing need be copied for it.
-    fn is_plain(&self) -> bool {
-        false
-    }
-    /// Turns what is stored back into the body; a body whose key is gone loses its `value`.
-    fn open(&self, mark: &'static str, body: &mut Value) -> Result<(), CodecError>;
-}
+use crate::keyring::{DataKey, Held, Keyring, KeyringError};
 
-/// Stores marked fields as they are.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Plain;
-
-impl Sealer for Plain {
-    fn is_plain(&self) -> bool {
-        true
-    }
-    fn seal(&self, _: &'static str, _: &mut Value) -> Result<(), CodecError> {
-        Ok(())
-    }
-    fn open(&self, _: &'static str, _: &mut Value) -> Result<(), CodecError> {
-        Ok(())
-    }
-}
+pub(crate) use marks::{Place, mentions};
 
 /// A document can't be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -54,50 +33,108 @@ pub struct Opened {
 /// Seals and opens documents, mends old event shapes, and hashes claims.
 #[derive(Clone, Debug)]
 pub struct Codec {
-    sealer: Arc<dyn Sealer>,
+    keyring: Option<Arc<Keyring>>,
     upcasters: Arc<HashMap<(&'static str, &'static str), Upcaster>>,
     claim_key: hmac::Key,
 }
 
 impl Codec {
-    /// `claim_key`: the secret under which claim values are hashed; it outlives every claim.
-    pub fn new(sealer: Arc<dyn Sealer>, upcasters: Vec<Upcaster>, claim_key: &[u8; 32]) -> Self {
+    /// Seals marked fields. `claim_key`: the secret under which claim values are hashed; it outlives every claim.
+    pub fn sealing(keyring: Arc<Keyring>, upcasters: Vec<Upcaster>, claim_key: &[u8; 32]) -> Self {
+        Self::new(Some(keyring), upcasters, claim_key)
+    }
+
+    /// Stores marked fields as they are: for tests and measurements. It can't read what was sealed.
+    pub fn plain(upcasters: Vec<Upcaster>, claim_key: &[u8; 32]) -> Self {
+        Self::new(None, upcasters, claim_key)
+    }
+
+    fn new(keyring: Option<Arc<Keyring>>, upcasters: Vec<Upcaster>, claim_key: &[u8; 32]) -> Self {
         let upcasters = upcasters.into_iter().map(|up| ((up.event_type, up.from_version), up)).collect();
         Self {
-            sealer,
+            keyring,
             upcasters: Arc::new(upcasters),
             claim_key: hmac::Key::new(hmac::HMAC_SHA256, claim_key),
         }
     }
 
-    /// Seals every marked field of a document about to be stored.
-    pub fn seal(&self, document: &mut Value) -> Result<(), CodecError> {
-        each_mark(document, &mut |mark, body| self.sealer.seal(mark, body))
+    /// Whose keys sealing or opening these documents takes.
+    pub(crate) fn subjects<'a>(
+        &self,
+        documents: impl IntoIterator<Item = &'a Value>,
+    ) -> Result<Vec<Subject>, CodecError> {
+        let mut subjects = BTreeSet::new();
+        if self.keyring.is_some() {
+            documents.into_iter().try_for_each(|document| marks::subjects(document, &mut subjects))?;
+        }
+        Ok(subjects.into_iter().collect())
     }
 
-    /// A document as it is stored: sealed, as text.
-    pub fn sealed_text(&self, document: &Value) -> Result<String, CodecError> {
-        if self.sealer.is_plain() {
+    /// The keys of these subjects, if none must be asked for.
+    pub(crate) fn in_hand(&self, subjects: &[Subject]) -> Option<Held> {
+        match &self.keyring {
+            Some(keyring) if !subjects.is_empty() => keyring.in_hand(subjects),
+            _ => Some(Held::default()),
+        }
+    }
+
+    /// The keys of these subjects; who has none gets one.
+    pub(crate) async fn for_sealing(&self, subjects: Vec<Subject>) -> Result<Held, KeyringError> {
+        match &self.keyring {
+            Some(keyring) => keyring.for_sealing(subjects).await,
+            None => Ok(Held::default()),
+        }
+    }
+
+    /// The keys of those subjects who have any.
+    pub(crate) async fn for_opening(&self, subjects: Vec<Subject>) -> Result<Held, KeyringError> {
+        match &self.keyring {
+            Some(keyring) if !subjects.is_empty() => keyring.for_opening(subjects).await,
+            _ => Ok(Held::default()),
+        }
+    }
+
+    /// These new keys lost a race against others of the same subjects.
+    pub(crate) fn discard(&self, lost: &[Arc<DataKey>]) {
+        if let Some(keyring) = &self.keyring {
+            keyring.discard(lost);
+        }
+    }
+
+    /// A document as it is stored. `new` gets the keys whose rows are not durable yet and must be stored with it.
+    pub(crate) fn sealed_text(
+        &self,
+        document: &Value,
+        place: &Place<'_>,
+        held: &Held,
+        new: &mut Vec<Arc<DataKey>>,
+    ) -> Result<String, CodecError> {
+        if self.keyring.is_none() {
             return Ok(document.to_string());
         }
-        let mut document = document.clone();
-        self.seal(&mut document)?;
-        Ok(document.to_string())
+        marks::sealed_text(document, place, held, new)
     }
 
     /// Opens every marked field of a stored document.
-    pub fn open(&self, document: &mut Value) -> Result<(), CodecError> {
-        each_mark(document, &mut |mark, body| self.sealer.open(mark, body))
+    pub(crate) fn open(
+        &self,
+        document: &mut Value,
+        place: &Place<'_>,
+        held: &Held,
+    ) -> Result<(), CodecError> {
+        if self.keyring.is_none() {
+            return Ok(());
+        }
+        marks::open(document, place, held)
     }
 
-    /// Opens a stored event and brings it to its newest shape: one event, or the several it was split into.
-    pub fn open_event(
+    /// Brings an opened event to its newest shape: one event, or the several it was split into.
+    pub(crate) fn upcast(
         &self,
         event_type: String,
         version: String,
-        mut payload: Value,
+        payload: Value,
     ) -> Result<Vec<Opened>, CodecError> {
-        self.open(&mut payload)?;
         let mut done = Vec::with_capacity(1);
         self.mend(
             Opened { event_type: Cow::Owned(event_type), event_version: Cow::Owned(version), payload },
@@ -137,59 +174,14 @@ impl Codec {
     }
 }
 
-fn each_mark(
-    document: &mut Value,
-    act: &mut impl FnMut(&'static str, &mut Value) -> Result<(), CodecError>,
-) -> Result<(), CodecError> {
-    match document {
-        Value::Object(fields) if fields.len() == 1 => {
-            for (name, value) in fields.iter_mut() {
-                match name.as_str() {
-                    PERSONAL_MARK => act(PERSONAL_MARK, value)?,
-                    CONFIDENTIAL_MARK => act(CONFIDENTIAL_MARK, value)?,
-                    _ => each_mark(value, act)?,
-                }
-            }
-            Ok(())
-        }
-        Value::Object(fields) => fields.values_mut().try_for_each(|value| each_mark(value, act)),
-        Value::Array(items) => items.iter_mut().try_for_each(|item| each_mark(item, act)),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use kernel::Upcasted;
     use serde_json::json;
 
-    #[derive(Debug)]
-    struct Masked;
-    impl Sealer for Masked {
-        fn seal(&self, _: &'static str, body: &mut Value) -> Result<(), CodecError> {
-            body["value"] = json!("masked");
-            Ok(())
-        }
-        fn open(&self, mark: &'static str, body: &mut Value) -> Result<(), CodecError> {
-            body["value"] = json!(format!("opened {mark}"));
-            Ok(())
-        }
-    }
-
     fn codec(upcasters: Vec<Upcaster>) -> Codec {
-        Codec::new(Arc::new(Masked), upcasters, &[7; 32])
-    }
-
-    #[test]
-    fn marked_fields_are_sealed_wherever_they_stand() {
-        let mut document = json!({"Registered": {"email": {"$personal": {"of": "p", "value": "ann"}}, "n": 1,
-            "list": [{"$confidential": {"of": "t", "value": {"deep": "text"}}}]}});
-        codec(vec![]).seal(&mut document).unwrap();
-        let text = document.to_string();
-        assert!(!text.contains("ann") && !text.contains("deep"), "{text}");
-        codec(vec![]).open(&mut document).unwrap();
-        assert_eq!(document["Registered"]["email"]["$personal"]["value"], "opened $personal");
+        Codec::plain(upcasters, &[7; 32])
     }
 
     #[test]
@@ -205,7 +197,7 @@ mod tests {
             Upcaster { event_type: "a", from_version: "1", upcast: split },
             Upcaster { event_type: "a", from_version: "2", upcast: rename },
         ]);
-        let opened = codec.open_event("a".into(), "1".into(), json!({})).unwrap();
+        let opened = codec.upcast("a".into(), "1".into(), json!({})).unwrap();
         assert_eq!(opened.iter().map(|o| o.event_type.as_ref()).collect::<Vec<_>>(), ["b", "b"]);
         assert_eq!(opened[1].payload, json!({"A": 2}));
     }
@@ -216,7 +208,7 @@ mod tests {
             vec![Upcasted { event_type: "a", event_version: "1", payload }]
         }
         let codec = codec(vec![Upcaster { event_type: "a", from_version: "1", upcast: same }]);
-        assert!(codec.open_event("a".into(), "1".into(), json!({})).is_err());
+        assert!(codec.upcast("a".into(), "1".into(), json!({})).is_err());
     }
 
     #[test]

@@ -1,0 +1,99 @@
+//! The metadata column: a flat map of strings, as postgres-es reads it.
+
+use std::collections::HashMap;
+
+use kernel::{Actor, ActorKind, CorrelationId, EventId, Metadata, Origin, TenantId};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::codec::CodecError;
+
+/// Where a command came from, marked as personal data of its actor; `None` if that isn't known.
+pub(crate) fn marked_origin(metadata: &Metadata) -> Result<Option<Value>, CodecError> {
+    if metadata.origin == Origin::default() {
+        return Ok(None);
+    }
+    // Who has no id that is a person's shares the key of nobody.
+    let of = metadata.actor.id.parse::<Uuid>().unwrap_or(Uuid::nil());
+    let value = serde_json::to_value(&metadata.origin).map_err(|e| CodecError(e.to_string()))?;
+    Ok(Some(json!({ kernel::PERSONAL_MARK: { "of": of, "value": value } })))
+}
+
+/// What has a column of its own isn't repeated. `origin` is sealed already.
+pub(crate) fn stored_metadata(metadata: &Metadata, origin: Option<String>) -> String {
+    let mut map = serde_json::Map::new();
+    map.insert("action".into(), metadata.action.as_str().into());
+    map.insert("actor_kind".into(), metadata.actor.kind.as_str().into());
+    if !metadata.scopes.is_empty() {
+        map.insert("scopes".into(), metadata.scopes.join(" ").into());
+    }
+    if let Some(command) = metadata.command_id {
+        map.insert("command_id".into(), command.to_string().into());
+    }
+    if let Some(origin) = origin {
+        map.insert("origin".into(), origin.into());
+    }
+    Value::Object(map).to_string()
+}
+
+/// The columns beside the metadata that say who and why.
+pub(crate) struct Context {
+    pub tenant: Option<Uuid>,
+    pub actor: String,
+    pub role: String,
+    pub correlation_id: Uuid,
+    pub causation_id: Option<Uuid>,
+}
+
+/// Metadata as it is stored, the origin still sealed.
+pub(crate) struct StoredMetadata {
+    map: HashMap<String, String>,
+    /// Marked.
+    pub(crate) origin: Option<Value>,
+}
+
+fn broken(error: &dyn std::fmt::Display) -> CodecError {
+    CodecError(format!("metadata: {error}"))
+}
+
+impl StoredMetadata {
+    pub(crate) fn parse(stored: &str) -> Result<Self, CodecError> {
+        let mut map: HashMap<String, String> = serde_json::from_str(stored).map_err(|e| broken(&e))?;
+        let origin = match map.remove("origin") {
+            Some(origin) => Some(serde_json::from_str(&origin).map_err(|e| broken(&e))?),
+            None => None,
+        };
+        Ok(Self { map, origin })
+    }
+
+    /// The metadata, after the origin was opened.
+    pub(crate) fn into_metadata(self, context: Context) -> Result<Metadata, CodecError> {
+        let Self { mut map, origin: marked } = self;
+        let kind = map.remove("actor_kind").unwrap_or_default();
+        let kind: ActorKind = serde_json::from_value(Value::String(kind)).map_err(|e| broken(&e))?;
+        let mut origin = Origin::default();
+        if let Some(mut marked) = marked
+            && let Some(value) =
+                marked.get_mut(kernel::PERSONAL_MARK).and_then(|body| body.get_mut("value"))
+        {
+            origin = serde_json::from_value(value.take()).map_err(|e| broken(&e))?;
+        }
+        Ok(Metadata {
+            tenant: context.tenant.map(TenantId),
+            actor: Actor { kind, id: context.actor },
+            role: context.role,
+            scopes: map
+                .remove("scopes")
+                .map(|s| s.split(' ').map(str::to_owned).collect())
+                .unwrap_or_default(),
+            action: map.remove("action").unwrap_or_default(),
+            correlation_id: CorrelationId(context.correlation_id),
+            causation_id: context.causation_id.map(EventId),
+            command_id: match map.remove("command_id") {
+                Some(id) => Some(id.parse().map_err(|e| broken(&e))?),
+                None => None,
+            },
+            origin,
+        })
+    }
+}
