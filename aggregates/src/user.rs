@@ -258,7 +258,8 @@ impl User {
         let agrees = |wished: &Option<Personal<PersonName>>, then: &Option<_>, now: &Option<_>| {
             wished.is_none() || wished == then || wished == now
         };
-        let same = !user.forgotten && (asked.email == user.email || asked.email == user.asked.email)
+        let same = !user.forgotten
+            && (asked.email == user.email || asked.email == user.asked.email)
             && agrees(&asked.first_name, &user.asked.first_name, &user.first_name)
             && agrees(&asked.last_name, &user.asked.last_name, &user.last_name);
         if same { Ok(Vec::new()) } else { Err(UserRejection::AlreadyExists) }
@@ -419,9 +420,13 @@ mod tests {
             .then([UserEvent::SubjectForgotten {}])
             .and_again_nothing()
             .and();
-        let user = after.state().existing().unwrap();
-        assert_eq!((user.email.reveal(), user.first_name.as_ref(), user.status()), (None, None, UserStatus::Disabled));
-        let text = serde_json::to_string(after.state()).unwrap();
+        let state = after.state();
+        let user = state.existing().unwrap();
+        assert_eq!(
+            (user.email.reveal(), user.first_name.as_ref(), user.status()),
+            (None, None, UserStatus::Disabled)
+        );
+        let text = serde_json::to_string(&state).unwrap();
         assert!(!text.contains("ann") && !text.contains("Ann"), "{text}");
         for command in [
             UserCommand::ChangeEmail { email: value("ann@acme.example") },

@@ -188,7 +188,8 @@ impl LedgerWriter {
             let mut parameters = new_keys.parameters().to_vec();
             let now = self.clock.now();
             parameters.push(&now);
-            let inserted = transaction.execute(include_str!("journal/sql/insert_keys.sql"), &parameters).await;
+            let inserted =
+                transaction.execute(include_str!("journal/sql/insert_keys.sql"), &parameters).await;
             if let Err(error) = inserted {
                 // Another node, or the journal, was faster: what is sealed next time is sealed under its key.
                 self.codec.discard(&columns.new_keys);
@@ -231,8 +232,10 @@ impl LedgerWriter {
         new_keys.keys.iter().for_each(|key| key.became_durable());
         if self.live.is_heard() {
             let first = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0) + 1;
-            let told =
-                entries.iter().zip(first..).filter_map(|(e, at)| envelope(e, &held, Position(at), row.get(1)));
+            let told = entries
+                .iter()
+                .zip(first..)
+                .filter_map(|(e, at)| envelope(e, &held, Position(at), row.get(1)));
             self.live.tell(told.collect());
         }
         Ok(())

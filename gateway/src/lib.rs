@@ -24,6 +24,7 @@ pub mod observe;
 pub mod openapi;
 pub mod problem;
 pub mod readiness;
+mod recall;
 pub mod report;
 pub mod request;
 pub mod routes;

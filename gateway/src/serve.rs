@@ -26,9 +26,10 @@ use crate::audit::Audit;
 use crate::data_dir::{Announcement, DataDir};
 use crate::database::{self, Database};
 use crate::endpoint::Listener;
-use crate::keys::{KeyStore, Keys};
+use crate::keys::{KeyStore, Keyring, Keys};
 use crate::listener::{serve_tcp, serve_unix};
 use crate::readiness::Readiness;
+use crate::recall::Recall;
 use crate::settings::Settings;
 use crate::state::{Access, AppState, FlagSource, Parts};
 use crate::url_map::url_map;
@@ -42,6 +43,8 @@ const OWNED_WITHIN: Duration = Duration::from_secs(15);
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const WITNESS_EVERY: Duration = Duration::from_secs(1);
 const KEYS_EVERY: Duration = Duration::from_secs(10);
+/// How far back what became of subjects' keys is looked up: nodes' clocks differ, and a look may have failed.
+const KEYS_OVERLAP: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// A running server.
@@ -100,8 +103,8 @@ impl Server {
         let pool = database.pool(settings.database_connections as usize)?;
         database::check_role(&pool).await?;
 
-        let master = settings.store.master_key(!database::has_keys(&pool).await?)?;
-        let store = KeyStore::new(pool.clone(), master, clock.clone(), ids.clone());
+        drop(settings.store.master_key(!database::has_keys(&pool).await?)?);
+        let store = KeyStore::new(pool.clone(), settings.store.master_source(), clock.clone(), ids.clone());
         let (keys, claim_key) = store.open(&settings.store.public_url()).await?;
         let keyring = crate::keys::keyring(&settings.store, &pool, &clock, &ids).await?;
         let codec = Codec::sealing(keyring.clone(), schemas::upcasters(), &claim_key);
@@ -124,8 +127,12 @@ impl Server {
             Arc::new(PgFeed::new(pool.clone(), codec.clone(), SHARD, live)),
             Arc::new(AuditFeed::new(pool.clone(), codec, audit_live)),
         ];
-        let followed = follow(&engine, Feeds::new(feeds), &pool, &clock).await?;
+        let journal_feed = feeds[0].clone();
+        let followed = follow(&engine, &keyring, Feeds::new(feeds), &pool, &clock).await?;
         let Followed { projector, memories, processes, access, flags } = followed;
+        let recall =
+            Recall { engine: &engine, keyring: &keyring, projector: &projector, journal: &*journal_feed };
+        recall.forget_again(&*ids).await?;
         let readiness = Readiness::new(engine.clone(), memories.clone(), projector.clone());
         let state = AppState::new(Parts {
             clock,
@@ -163,7 +170,8 @@ impl Server {
             std::future::ready(())
         })));
         server.chores.push(server.keep_witness());
-        server.chores.push(look_after_keys(store, keys, background));
+        server.chores.push(look_after_keys(store, keys, background.clone()));
+        server.chores.push(follow_forgetting(keyring, engine, server.state.clock.clone(), background));
         if let Err(error) = server.listen(&settings).await {
             server.stop().await;
             return Err(error);
@@ -272,6 +280,7 @@ struct Followed {
 /// Starts what follows the journal: read models, memory, process managers.
 async fn follow(
     engine: &Engine,
+    keyring: &Arc<Keyring>,
     feeds: Feeds,
     pool: &Pool,
     clock: &Arc<dyn Clock>,
@@ -286,7 +295,7 @@ async fn follow(
     };
     let access = Access { handle: handle(&*access)?, memory: access };
     let flags = FlagSource { handle: handle(&*flags)?, memory: flags };
-    let processes = Processes::start(workflows::all(engine, clock), &feeds, pool, settings).await?;
+    let processes = Processes::start(workflows::all(engine, clock, keyring), &feeds, pool, settings).await?;
     Ok(Followed { projector: Arc::new(projector), memories: Arc::new(memories), processes, access, flags })
 }
 
@@ -325,6 +334,26 @@ async fn write_down(witness: Arc<Witness>, pool: &Pool) {
     if let Ok(Err(error)) = written {
         tracing::warn!(%error, "the witness of the journal can't be written");
     }
+}
+
+/// Takes over what other processes did to subjects' keys: rotated them, or forgot somebody.
+fn follow_forgetting(
+    keyring: Arc<Keyring>,
+    engine: Engine,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> JoinHandle<()> {
+    let mut since = clock.now() - KEYS_OVERLAP;
+    tokio::spawn(every(KEYS_EVERY, stop, move || {
+        let (keyring, engine, begun) = (keyring.clone(), engine.clone(), clock.now());
+        let looked_at = std::mem::replace(&mut since, begun - KEYS_OVERLAP);
+        async move {
+            match keyring.refresh(looked_at).await {
+                Ok(forgotten) => forgotten.into_iter().for_each(|subject| engine.forget(subject)),
+                Err(error) => tracing::warn!(%error, "what became of subjects' keys could not be looked up"),
+            }
+        }
+    }))
 }
 
 /// Does something again and again until it is to stop.

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use engine::keyring::{MASTER_KEY_FILE, MASTER_KEY_VARIABLE, MasterSource};
 use url_check::http_url;
 
 use crate::data_dir::Announcement;
@@ -13,7 +15,7 @@ use crate::listener::ConnectionLimits;
 use crate::state::Limits;
 
 /// The variable that holds the master key itself. No flag: a command line is visible to everybody on the machine.
-pub const MASTER_KEY: &str = "TENANTRY_MASTER_KEY";
+pub const MASTER_KEY: &str = MASTER_KEY_VARIABLE;
 
 /// Where data, keys and database are. The same for every command that needs them.
 #[derive(Clone, Debug, Args)]
@@ -82,13 +84,26 @@ impl Store {
     /// # Errors
     /// [`MasterKeyError`]
     pub fn master_key(&self, may_make: bool) -> Result<MasterKey, MasterKeyError> {
-        match std::env::var(MASTER_KEY).map(zeroize::Zeroizing::new) {
-            Ok(key) if !key.is_empty() => MasterKey::parse(&key, MASTER_KEY),
-            _ => match given(self.master_key_file.as_ref()) {
-                Some(path) => MasterKey::read(path),
-                None => MasterKey::of_data_dir(&self.data_dir(), may_make),
-            },
+        MasterKey::find(
+            given(self.master_key_file.as_ref()).map(PathBuf::as_path),
+            &self.data_dir(),
+            may_make,
+        )
+    }
+
+    /// The same, whenever it is asked for.
+    pub fn master_source(&self) -> MasterSource {
+        let store = self.clone();
+        Arc::new(move || store.master_key(false))
+    }
+
+    /// The file that holds the master key, if it is a file.
+    pub fn master_key_path(&self) -> Option<PathBuf> {
+        if std::env::var_os(MASTER_KEY_VARIABLE).is_some_and(|key| !key.is_empty()) {
+            return None;
         }
+        let file = given(self.master_key_file.as_ref()).cloned();
+        Some(file.unwrap_or_else(|| self.data_dir().join(MASTER_KEY_FILE)))
     }
 }
 

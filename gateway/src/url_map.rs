@@ -139,6 +139,10 @@ pub fn url_map() -> UrlMap {
             Endpoint::get("/api/operator/projections", "platform:projections").roles(OPERATOR),
             routes!(platform::projections::projections),
         )
+        .at(
+            Endpoint::delete("/api/operator/users/{id}", "users:forget").roles(OPERATOR).on("user", "id"),
+            routes!(platform::forget_user::forget_user),
+        )
         // A tenant, by its own people.
         .at(
             Endpoint::get("/auth/me", "me:read").roles(MEMBERS).tenant(TenantRule::Own),

@@ -162,8 +162,7 @@ async fn forget(
         tx.execute(&sql, &[&actors]).await?;
     }
     let told = |row: &AuditRow| row.address.is_some() || row.user_agent.is_some();
-    let actors: BTreeSet<String> =
-        rows.iter().filter(|row| told(row)).map(|row| row.actor.clone()).collect();
+    let actors: BTreeSet<String> = rows.iter().filter(|row| told(row)).map(|row| row.actor.clone()).collect();
     if actors.is_empty() {
         return Ok(());
     }

@@ -34,8 +34,17 @@ pub struct Settings {
     #[arg(long, env = "DATABASE_URL", value_name = "URL", global = true, hide_env_values = true)]
     pub database_url: Option<String>,
     /// The same server as the role that owns the schema, if DATABASE_URL names the server's own role.
-    #[arg(long, env = "TENANTRY_OWNER_DATABASE_URL", value_name = "URL", global = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "TENANTRY_OWNER_DATABASE_URL",
+        value_name = "URL",
+        global = true,
+        hide_env_values = true
+    )]
     pub owner_database_url: Option<String>,
+    /// The file with the master key that opens the events, if it is not in the data directory.
+    #[arg(long, env = "TENANTRY_MASTER_KEY_FILE", value_name = "FILE", global = true)]
+    pub master_key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

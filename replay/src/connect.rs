@@ -5,9 +5,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use cluster::{Cluster, Options};
 use deadpool_postgres::Pool;
-use engine::codec::{Codec, Plain};
+use engine::clock::{SystemClock, SystemIds};
+use engine::codec::Codec;
 use engine::feed::{Feed, Live};
 use engine::journal::PgFeed;
+use engine::keyring::{Keyring, KeyringError, MasterKey};
 use engine::ledger::AuditFeed;
 use engine::projection::Feeds;
 use kernel::ShardId;
@@ -38,7 +40,7 @@ impl House {
             .query("SELECT shard FROM journal_shard ORDER BY shard", &[])
             .await
             .context("this database holds no journal that can be read: has `tenantry serve` migrated it?")?;
-        let codec = codec();
+        let codec = codec(settings, &owner).await?;
         let mut feeds: Vec<Arc<dyn Feed>> = shards
             .iter()
             .map(|row| {
@@ -53,8 +55,17 @@ impl House {
 }
 
 /// Reads only: no claim is ever hashed here, so the key for that isn't needed.
-fn codec() -> Codec {
-    Codec::new(Arc::new(Plain), schemas::upcasters(), &[0; 32])
+async fn codec(settings: &Settings, owner: &Pool) -> Result<Codec> {
+    let claim_key = &[0; 32];
+    let data_dir = settings.data_dir.clone().unwrap_or_else(cluster::default_data_dir);
+    let file = settings.master_key_file.clone().filter(|file| !file.as_os_str().is_empty());
+    let master = Arc::new(move || MasterKey::find(file.as_deref(), &data_dir, false));
+    match Keyring::open(owner.clone(), master, Arc::new(SystemClock), Arc::new(SystemIds), false).await {
+        Ok(keyring) => Ok(Codec::sealing(Arc::new(keyring), schemas::upcasters(), claim_key)),
+        // Nothing was ever sealed here.
+        Err(KeyringError::NoWrapping) => Ok(Codec::plain(schemas::upcasters(), claim_key)),
+        Err(error) => Err(error).context("the events are sealed, and their keys can't be opened"),
+    }
 }
 
 async fn find(settings: &Settings) -> Result<Config> {

@@ -3,6 +3,7 @@
 //! Each follows the journal and wishes things of aggregates, with ids derived from the event, so that being asked again
 //! after a crash changes nothing. They write no table and answer no query.
 
+mod forgetting;
 mod ownership;
 mod provisioning;
 mod sender;
@@ -10,13 +11,19 @@ mod sender;
 use std::sync::Arc;
 
 use engine::Engine;
+use engine::keyring::Keyring;
 use engine::process::ProcessManager;
 use kernel::Clock;
 
+pub use forgetting::Forgetting;
 pub use ownership::{Consequence, Ownership};
 pub use provisioning::Provisioning;
 
 /// All process managers, one line each.
-pub fn all(engine: &Engine, clock: &Arc<dyn Clock>) -> Vec<Arc<dyn ProcessManager>> {
-    vec![Arc::new(Provisioning::new(engine.clone(), clock.clone())), Arc::new(Ownership::new(engine.clone()))]
+pub fn all(engine: &Engine, clock: &Arc<dyn Clock>, keyring: &Arc<Keyring>) -> Vec<Arc<dyn ProcessManager>> {
+    vec![
+        Arc::new(Provisioning::new(engine.clone(), clock.clone())),
+        Arc::new(Ownership::new(engine.clone())),
+        Arc::new(Forgetting::new(engine.clone(), keyring.clone())),
+    ]
 }

@@ -371,6 +371,28 @@ fn domain_and_slug_are_taken_at_first_and_swapped_when_they_change() {
     assert_eq!(tenant.claims(&suspended()), []);
 }
 
+/// FR-OPS-002, CON-COMP-001
+#[test]
+fn a_purged_tenant_forgets_what_it_supplied_and_takes_no_more_wishes() {
+    let history = || [provisioned(), owned_by(ANN), flag("beta", true), suspended()];
+    given([provisioned()]).when(TenantCommand::Purge).then_rejected(Rule, "not_suspended");
+    let after =
+        given(history()).when(TenantCommand::Purge).then([TenantEvent::Purged {}]).and_again_nothing().and();
+    let state = after.state();
+    let text = serde_json::to_string(&state).unwrap();
+    assert!(!text.contains("Acme") && !text.contains("\"acme"), "{text}");
+    let tenant = state.existing().unwrap();
+    assert_eq!((tenant.name.reveal(), tenant.domain.reveal(), tenant.flags.len()), (None, None, 0));
+    assert!(tenant.asked.name.reveal().is_none() && tenant.asked.slug.reveal().is_none());
+    assert_eq!(tenant.asked.owner_email.of(), ANN, "the owner's address is the owner's");
+    let purged = || history().into_iter().chain([TenantEvent::Purged {}]);
+    given(purged()).when(TenantCommand::Reactivate { reason: None }).then_rejected(NotFound, "not_found");
+    given(purged()).when(provision(wish())).then_rejected(Conflict, "already_exists");
+    let mut before = Tenant::default();
+    history().iter().for_each(|event| before.evolve(event));
+    assert_eq!(before.claims(&TenantEvent::Purged {}).len(), 2, "domain and slug are free again");
+}
+
 /// FR-OPS-002
 #[test]
 fn a_tenant_whose_key_is_destroyed_can_still_be_folded() {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use cluster::ConnectInfo;
 use deadpool_postgres::Pool;
 use engine::clock::{SystemClock, SystemIds};
-use engine::codec::{Codec, Plain};
+use engine::codec::Codec;
 use engine::command::{CommandContext, Idempotency};
 use engine::feed::Live;
 use engine::journal::PgJournal;
@@ -59,7 +59,7 @@ impl Journal {
 
 /// Marked fields as they are. Nothing secret is claimed here; a deployment's key is random.
 pub fn plain() -> Codec {
-    Codec::new(Arc::new(Plain), schemas::upcasters(), &[0; 32])
+    Codec::plain(schemas::upcasters(), &[0; 32])
 }
 
 /// A pool for whoever reads the journal beside the engine.

@@ -54,8 +54,7 @@ impl<D: Decider> Settlement<D> {
                 incarnation.poison();
                 let again = matches!(
                     failure,
-                    AppendFailure::Superseded
-                        | AppendFailure::Refused(Refusal::Sequence | Refusal::KeyTaken)
+                    AppendFailure::Superseded | AppendFailure::Refused(Refusal::Sequence | Refusal::KeyTaken)
                 );
                 if again && order.attempts < ATTEMPTS_MAX {
                     order.attempts += 1;

@@ -234,9 +234,12 @@ fn open_body(
     let text = sealed.as_str().and_then(|sealed| keys?.open(&bound(place, subject, path), sealed).ok());
     let text = text.ok_or_else(|| {
         // Never taken for "forgotten": that has a tombstone.
-        CodecError(format!("a field of the {subject} does not open: its key is missing or another, or it was moved"))
+        CodecError(format!(
+            "a field of the {subject} does not open: its key is missing or another, or it was moved"
+        ))
     })?;
-    let value = serde_json::from_slice(&text).map_err(|_| CodecError("a sealed field holds no JSON".to_owned()))?;
+    let value =
+        serde_json::from_slice(&text).map_err(|_| CodecError("a sealed field holds no JSON".to_owned()))?;
     body.insert("value".to_owned(), value);
     Ok(())
 }

@@ -73,8 +73,7 @@ impl StoredMetadata {
         let kind: ActorKind = serde_json::from_value(Value::String(kind)).map_err(|e| broken(&e))?;
         let mut origin = Origin::default();
         if let Some(mut marked) = marked
-            && let Some(value) =
-                marked.get_mut(kernel::PERSONAL_MARK).and_then(|body| body.get_mut("value"))
+            && let Some(value) = marked.get_mut(kernel::PERSONAL_MARK).and_then(|body| body.get_mut("value"))
         {
             origin = serde_json::from_value(value.take()).map_err(|e| broken(&e))?;
         }

@@ -7,6 +7,7 @@
 mod memory;
 mod metadata;
 mod postgres;
+mod postgres_feed;
 mod rows;
 mod statement;
 
@@ -25,7 +26,8 @@ use crate::feed::FeedError;
 use crate::keyring::DataKey;
 
 pub use memory::{Fault, MemoryJournal};
-pub use postgres::{PgFeed, PgJournal};
+pub use postgres::PgJournal;
+pub use postgres_feed::PgFeed;
 
 /// One event about to be appended.
 #[derive(Clone, Debug, PartialEq)]

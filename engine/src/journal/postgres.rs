@@ -10,14 +10,15 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
 use kernel::{CommandId, Envelope, EventId, Position, ShardId, StreamId};
-use tokio::sync::{Mutex, broadcast};
+use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
-use super::rows::{RowsError, read_events, stream_of};
+use super::postgres_feed::{journal_head, read_journal};
+use super::rows::{RowsError, read_events};
 use super::statement::{Columns, OUTCOME, SNAPSHOT, Unsealed, refusal_of, signed, unsigned};
 use super::{
     AppendError, AppendItem, Appended, Journal, Lease, Loaded, PrepareError, Prepared, ReadError, Refusal,
@@ -25,7 +26,7 @@ use super::{
 };
 use crate::codec::{Codec, CodecError, Place};
 use crate::database::{DatabaseError, prepared, tls};
-use crate::feed::{Feed, FeedError, FeedName, Live};
+use crate::feed::FeedError;
 use crate::keyring::{DataKey, Held};
 
 /// SQLSTATE of `journal_advance`: the epoch is not the shard's.
@@ -184,8 +185,7 @@ impl Journal for PgJournal {
     fn prepare(&self, item: &mut AppendItem) -> Result<bool, Refusal> {
         let unsealed = Unsealed::of(item, &self.codec).map_err(|error| unstorable(&error))?;
         let Some(held) = self.codec.in_hand(&unsealed.subjects) else { return Ok(false) };
-        let prepared =
-            unsealed.seal(item, &self.codec, &held).map_err(|error| unstorable(&error))?;
+        let prepared = unsealed.seal(item, &self.codec, &held).map_err(|error| unstorable(&error))?;
         make_ready(item, prepared);
         Ok(true)
     }
@@ -248,7 +248,9 @@ impl Journal for PgJournal {
                 match &error {
                     AppendError::Unclear(_) => *self.unsettled() = keys(),
                     // Of several items it is not known whose key it is: they are tried again in parts.
-                    AppendError::Refused(Refusal::KeyTaken) if items.len() == 1 => self.codec.discard(&keys()),
+                    AppendError::Refused(Refusal::KeyTaken) if items.len() == 1 => {
+                        self.codec.discard(&keys())
+                    }
                     _ => {}
                 }
                 // After an unclear end the connection is never used again: resolving happens on a new one.
@@ -278,10 +280,8 @@ impl Journal for PgJournal {
         }
         Ok(Resolution::Kept {
             lease: Lease { shard: lease.shard, epoch: row.get(0) },
-            committed: committed.then(|| Appended {
-                base: Position(unsigned(row.get(2)) - events),
-                recorded_at: row.get(3),
-            }),
+            committed: committed
+                .then(|| Appended { base: Position(unsigned(row.get(2)) - events), recorded_at: row.get(3) }),
         })
     }
 
@@ -447,72 +447,6 @@ impl PgJournal {
 
 fn snapshot_place(stream: &StreamId, sequence: u64) -> Place<'_> {
     Place { kind: SNAPSHOT, of: &stream.aggregate_type, id: stream.id, number: u128::from(sequence) }
-}
-
-async fn read_journal(
-    pool: &Pool,
-    codec: &Codec,
-    shard: ShardId,
-    after: Position,
-    limit: usize,
-) -> Result<Vec<Envelope>, FeedError> {
-    let client = pool.get().await?;
-    let statement = client.prepare_cached(include_str!("sql/read_feed.sql")).await?;
-    let rows = client.query(&statement, &[&shard.0, &signed(after.0), &signed(limit as u64)]).await?;
-    drop(client);
-    read_events(&rows, codec).await.map_err(|error| match error {
-        RowsError::Keys(error) => FeedError::Keys(error),
-        RowsError::Row(row, error) => FeedError::Undecodable {
-            feed: FeedName::Journal,
-            position: Position(unsigned(row.get("position"))),
-            stream: stream_of(row),
-            reason: error.to_string(),
-        },
-    })
-}
-
-async fn journal_head(pool: &Pool, shard: ShardId) -> Result<Position, FeedError> {
-    let client = pool.get().await?;
-    let row =
-        client.query_one("SELECT last_position FROM journal_shard WHERE shard = $1", &[&shard.0]).await?;
-    Ok(Position(unsigned(row.get(0))))
-}
-
-/// The journal as followers see it. The writer tells `live` what it appends.
-pub struct PgFeed {
-    pool: Pool,
-    codec: Codec,
-    shard: ShardId,
-    live: Live,
-}
-
-impl PgFeed {
-    pub fn new(pool: Pool, codec: Codec, shard: ShardId, live: Live) -> Self {
-        Self { pool, codec, shard, live }
-    }
-}
-
-#[async_trait]
-impl Feed for PgFeed {
-    fn name(&self) -> FeedName {
-        FeedName::Journal
-    }
-
-    fn shard(&self) -> ShardId {
-        self.shard
-    }
-
-    async fn read(&self, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError> {
-        read_journal(&self.pool, &self.codec, self.shard, after, limit).await
-    }
-
-    async fn head(&self) -> Result<Position, FeedError> {
-        journal_head(&self.pool, self.shard).await
-    }
-
-    fn live(&self) -> broadcast::Receiver<Arc<[Envelope]>> {
-        self.live.listen()
-    }
 }
 
 fn milliseconds(duration: Duration) -> i64 {

@@ -211,15 +211,11 @@ impl Unsealed {
             .map(|origin| seal(&origin, METADATA, item.metadata.correlation_id.0.as_u128()))
             .transpose()?;
         let outcome = item.outcome.as_ref().map(|outcome| {
-            let place =
-                Place { kind: OUTCOME, of: OUTCOME, id: outcome.command_id.0, number: 0 };
+            let place = Place { kind: OUTCOME, of: OUTCOME, id: outcome.command_id.0, number: 0 };
             codec.sealed_text(&outcome.body, &place, held, &mut new_keys)
         });
-        let metadata = if item.events.is_empty() {
-            String::new()
-        } else {
-            stored_metadata(&item.metadata, origin)
-        };
+        let metadata =
+            if item.events.is_empty() { String::new() } else { stored_metadata(&item.metadata, origin) };
         Ok(Prepared { payloads, metadata, outcome: outcome.transpose()?, new_keys, without_origin })
     }
 }

@@ -10,6 +10,8 @@ use super::wrap::{Cipher, KEY_LEN, random};
 
 /// Where the key lies in a data directory, unless a variable says otherwise.
 pub const FILE: &str = "master.key";
+/// The variable that holds the key itself.
+pub const VARIABLE: &str = "TENANTRY_MASTER_KEY";
 
 /// AES-256: 32 bytes. While it is rotated, the former one beside it opens what is not wrapped anew yet.
 pub struct MasterKey {
@@ -153,6 +155,21 @@ impl MasterKey {
         let key = Self { current, former: None };
         key.write(&path)?;
         Ok(key)
+    }
+
+    /// Where a deployment has its master key: the variable [`VARIABLE`], else the file, else the data directory's own.
+    /// `may_make`: that is made if there is none, which is right only while nothing was wrapped with it.
+    ///
+    /// # Errors
+    /// [`MasterKeyError`]
+    pub fn find(file: Option<&Path>, data_dir: &Path, may_make: bool) -> Result<Self, MasterKeyError> {
+        match std::env::var(VARIABLE).map(Zeroizing::new) {
+            Ok(key) if !key.is_empty() => Self::parse(&key, VARIABLE),
+            _ => match file {
+                Some(path) => Self::read(path),
+                None => Self::of_data_dir(data_dir, may_make),
+            },
+        }
     }
 
     /// Replaces the file as a whole: written beside and moved, so that a crash leaves no half of a key.

@@ -21,9 +21,11 @@ use kernel::{Clock, Ids, Subject};
 
 pub(crate) use cache::Known;
 pub(crate) use data_key::DataKey;
-pub use master::{FILE as MASTER_KEY_FILE, MasterKey, MasterKeyError, WrapError};
-pub(crate) use store::KeyColumns;
+pub use master::{
+    FILE as MASTER_KEY_FILE, MasterKey, MasterKeyError, VARIABLE as MASTER_KEY_VARIABLE, WrapError,
+};
 pub use rotate::rotate_master;
+pub(crate) use store::KeyColumns;
 pub use store::KeyringError;
 pub use tombstones::{FILE as TOMBSTONES_FILE, Tombstones, TombstonesError};
 
@@ -62,6 +64,11 @@ struct Wrapping {
 pub(crate) struct Held(HashMap<Subject, Known>);
 
 impl Held {
+    /// True if nobody's keys are needed: then there is nothing to seal.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub(crate) fn get(&self, subject: Subject) -> Option<&Known> {
         self.0.get(&subject)
     }
@@ -240,9 +247,9 @@ impl Keyring {
             let Some((kid, cipher)) = wrapping.by_id.get_key_value(&*row.wrapped_under) else {
                 return Err(KeyringError::WrappingLost { kid: row.wrapped_under });
             };
-            let key = cipher
-                .open(&store::bound(row.subject, row.version, kid), &wrapped)
-                .and_then(|bytes| DataKey::new(row.subject, row.version, &bytes, (wrapped, kid.clone()), true));
+            let key = cipher.open(&store::bound(row.subject, row.version, kid), &wrapped).and_then(|bytes| {
+                DataKey::new(row.subject, row.version, &bytes, (wrapped, kid.clone()), true)
+            });
             match key {
                 Ok(key) => versions.entry(row.subject).or_default().push(Arc::new(key)),
                 Err(_) => {

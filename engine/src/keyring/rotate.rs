@@ -35,8 +35,12 @@ impl Keyring {
         loop {
             let (current, former) = {
                 let wrapping = self.wrapping.read().unwrap_or_else(PoisonError::into_inner);
-                let former: Vec<String> =
-                    wrapping.by_id.keys().filter(|kid| **kid != wrapping.current).map(|k| k.to_string()).collect();
+                let former: Vec<String> = wrapping
+                    .by_id
+                    .keys()
+                    .filter(|kid| **kid != wrapping.current)
+                    .map(|k| k.to_string())
+                    .collect();
                 (wrapping.current().ok_or(KeyringError::NoWrapping)?, former)
             };
             let rows = store::wrapped_under(&self.pool, &former, REWRAP_ROWS, skipped).await?;

@@ -9,8 +9,8 @@ use kernel::{Clock, Ids, Subject};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::wrap::{Cipher, KEY_LEN, random};
 use super::rotate::{Columns, Renewed};
+use super::wrap::{Cipher, KEY_LEN, random};
 use super::{DataKey, MasterKeyError, MasterSource, TombstonesError, WrapError, Wrapping};
 
 /// The purpose in `wrapped_keys`. Part of the storage format.

@@ -54,7 +54,8 @@ impl Tombstones {
         let mut subjects = BTreeSet::new();
         for (line, number) in text[..whole].lines().zip(1..) {
             let subject = parse(line);
-            let subject = subject.ok_or(TombstonesError::Malformed { path: path.to_owned(), line: number })?;
+            let subject =
+                subject.ok_or(TombstonesError::Malformed { path: path.to_owned(), line: number })?;
             subjects.insert(subject);
         }
         if whole < text.len() {

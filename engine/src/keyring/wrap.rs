@@ -33,7 +33,8 @@ impl Cipher {
         out.extend_from_slice(&[0; NONCE_LEN]);
         out.extend_from_slice(text);
         let (head, body) = out.split_at_mut(nonce_at + NONCE_LEN);
-        let (nonce, tag) = self.0.seal_in_place_separate_tag(Aad::from(bound_to), body).map_err(|_| Refused)?;
+        let (nonce, tag) =
+            self.0.seal_in_place_separate_tag(Aad::from(bound_to), body).map_err(|_| Refused)?;
         head[nonce_at..].copy_from_slice(nonce.as_ref());
         out.extend_from_slice(tag.as_ref());
         Ok(())

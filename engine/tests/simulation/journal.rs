@@ -198,12 +198,12 @@ impl Journal for SimulatedJournal {
         self.shared.release(lease).await
     }
 
-    fn prepare(&self, item: &mut AppendItem) -> Result<(), Refusal> {
+    fn prepare(&self, item: &mut AppendItem) -> Result<bool, Refusal> {
         let unstorable = item.events.iter().any(|event| event.payload.to_string().contains("\\u0000"));
         if unstorable {
             return Err(Refusal::Unstorable { reason: "a NUL".into() });
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn append(

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod app;
+mod keys;
 mod migrate;
 mod serve;
 mod token;
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::settings::Settings;
 
 pub use app::AppArgs;
+pub use keys::KeysArgs;
 pub use migrate::MigrateArgs;
 pub use token::TokenArgs;
 
@@ -41,6 +43,9 @@ pub enum Command {
     Openapi,
     /// Looks at the schema, brings it forward or takes it back
     Migrate(MigrateArgs),
+    /// Looks after the keys under which secrets and personal data are kept
+    #[command(after_long_help = MASTER_KEY_HELP)]
+    Keys(KeysArgs),
 }
 
 const MASTER_KEY_HELP: &str = "The master key itself may be given by the variable TENANTRY_MASTER_KEY (64 hex digits) \
@@ -55,6 +60,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Serve(settings) => serve::run(*settings).await,
         Command::Token(args) => token::run(args).await,
         Command::App(args) => app::run(args).await,
+        Command::Keys(args) => keys::run(args).await,
         Command::Openapi => {
             print!("{}", crate::openapi::document_text());
             Ok(())

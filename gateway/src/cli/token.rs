@@ -99,7 +99,7 @@ async fn sign(
     database.check().await?;
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn Ids>) = (Arc::new(SystemClock), Arc::new(SystemIds));
     let pool = database.pool(4)?;
-    let keys = KeyStore::new(pool.clone(), store.master_key(false)?, clock.clone(), ids.clone());
+    let keys = KeyStore::new(pool.clone(), store.master_source(), clock.clone(), ids.clone());
     let (keys, claim_key) = keys.open(&store.known_issuer()).await?;
     if let Some(tenant) = wish.tenant {
         let client = pool.get().await?;

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use deadpool_postgres::Pool;
 pub use engine::keyring::{Keyring, KeyringError, MasterKey, MasterKeyError, WrapError};
+use engine::keyring::{TOMBSTONES_FILE, Tombstones};
 use kernel::{Clock, Ids};
 pub use store::{KeyError, KeyStore, Rotation};
 
@@ -79,19 +80,21 @@ impl Keys {
     }
 }
 
-/// The keys under which personal and confidential fields are sealed.
+/// The keys under which personal and confidential fields are sealed. Who is forgotten is written down in the data
+/// directory, which whoever calls this has taken.
 ///
 /// # Errors
-/// The master key or the tables of keys can't be used.
+/// The master key, the tables of keys, or the file of tombstones can't be used.
 pub async fn keyring(
     store: &Store,
     pool: &Pool,
     clock: &Arc<dyn Clock>,
     ids: &Arc<dyn Ids>,
 ) -> Result<Arc<Keyring>, KeyringError> {
-    let store = store.clone();
-    let master = Arc::new(move || store.master_key(false));
-    Keyring::open(pool.clone(), master, clock.clone(), ids.clone(), true).await
+    let tombstones = Tombstones::open(&store.data_dir().join(TOMBSTONES_FILE))?;
+    let keyring =
+        Keyring::open(pool.clone(), store.master_source(), clock.clone(), ids.clone(), true).await?;
+    Ok(Arc::new(keyring.with_tombstones(tombstones)))
 }
 
 /// Random bytes from the operating system.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use deadpool_postgres::Pool;
+use engine::keyring::{MasterKeyError, MasterSource};
 use kernel::{Clock, Ids};
 use zeroize::Zeroizing;
 
-use super::{Keys, MasterKey, Purpose, WrapError};
+use super::{Keys, Purpose, WrapError};
 use crate::token::{SigningError, TTL_MAX, TokenKey, Tokens};
 
 /// How long a signing key signs (NFR-SEC-004: at least yearly).
@@ -31,6 +32,8 @@ pub enum KeyError {
     Database(#[from] tokio_postgres::Error),
     #[error("no connection to the database for the keys")]
     Pool(#[from] deadpool_postgres::PoolError),
+    #[error(transparent)]
+    Master(#[from] MasterKeyError),
     #[error(transparent)]
     Wrap(#[from] WrapError),
     #[error("the key {kid} has a purpose this version does not know: {purpose}")]
@@ -69,13 +72,14 @@ struct Row {
 /// The keys in the database.
 pub struct KeyStore {
     pool: Pool,
-    master: MasterKey,
+    /// Asked for anew each time, so that a running server follows a rotation.
+    master: MasterSource,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
 }
 
 impl KeyStore {
-    pub fn new(pool: Pool, master: MasterKey, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+    pub fn new(pool: Pool, master: MasterSource, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         Self { pool, master, clock, ids }
     }
 
@@ -162,7 +166,7 @@ impl KeyStore {
 
     fn new_key(&self, purpose: Purpose) -> Result<(String, Vec<u8>), KeyError> {
         let kid = self.ids.fresh().simple().to_string();
-        let wrapped = self.master.wrap(&kid, purpose.as_str(), &purpose.generate()?)?;
+        let wrapped = (self.master)()?.wrap(&kid, purpose.as_str(), &purpose.generate()?)?;
         Ok((kid, wrapped))
     }
 
@@ -174,11 +178,12 @@ impl KeyStore {
     async fn load(&self) -> Result<Vec<Row>, KeyError> {
         let client = self.pool.get().await?;
         let mut rows = Vec::new();
+        let master = (self.master)()?;
         for row in client.query(LOAD, &[]).await? {
             let (kid, purpose): (String, String) = (row.get(0), row.get(1));
             let known = Purpose::ALL.iter().find(|known| known.as_str() == purpose);
             let Some(known) = known else { return Err(KeyError::UnknownPurpose { kid, purpose }) };
-            let bytes = self.master.unwrap_key(&kid, known.as_str(), row.get(2))?;
+            let bytes = master.unwrap_key(&kid, known.as_str(), row.get(2))?;
             rows.push(Row {
                 key: Unwrapped { kid, purpose: *known, bytes },
                 created_at: row.get(3),

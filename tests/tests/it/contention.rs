@@ -118,7 +118,7 @@ async fn of_two_processes_one_writes_and_the_other_takes_over_whatever_becomes_o
         sound.events.iter().all(|event| event.payload["FlagSet"]["key"] != "from-memory"),
         "what was refused was not written"
     );
-    invariants::read_models_are_what_replay_makes(&db.owner_info);
+    invariants::read_models_are_what_replay_makes(&db.owner_info, one.path());
     second.stop();
     let ms = |time: Duration| time.as_millis();
     eprintln!(

@@ -106,7 +106,7 @@ struct World {
     tenants: Vec<Uuid>,
     codec: Codec,
     acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl World {
@@ -122,7 +122,7 @@ impl World {
         let tenants = caller.tenants(TENANTS).await;
         let codec = invariants::codec_of(&cluster.server(), data.path()).await;
         let acknowledged = Arc::default();
-        Self { postgres, cluster, proxy, server, tenants, codec, acknowledged, _data: data }
+        Self { postgres, cluster, proxy, server, tenants, codec, acknowledged, data }
     }
 
     /// Load, the fault in the middle of it, and load until answers come again; returns how long that took.
@@ -200,7 +200,7 @@ impl World {
         let owner = self.cluster.owner();
         let sound = invariants::hold(&owner, &self.codec).await;
         sound.holds(&self.acknowledged.lock().expect("nobody panicked"));
-        invariants::read_models_are_what_replay_makes(&owner);
+        invariants::read_models_are_what_replay_makes(&owner, self.data.path());
         sound.events.len()
     }
 

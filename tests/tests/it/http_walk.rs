@@ -125,6 +125,8 @@ impl Walk {
             aggregates::membership::id_of(acme.tenant.id.into(), acme.tenant.owner.into()).0
         } else if operation.path.starts_with("/api/v1/users") {
             acme.tenant.owner
+        } else if operation.path.starts_with("/api/operator/users") {
+            self.other.tenant.owner
         } else if operation.path.starts_with("/api/developer") {
             acme.application
         } else {

@@ -11,9 +11,10 @@ use aggregates::tenant::Tenant;
 use aggregates::user::User;
 use cluster::ConnectInfo;
 use engine::clock::{SystemClock, SystemIds};
-use engine::codec::{Codec, Plain};
+use engine::codec::Codec;
 use engine::feed::{Feed, Live};
 use engine::journal::PgFeed;
+use engine::keyring::{Keyring, MASTER_KEY_FILE};
 use gateway::keys::{KeyStore, MasterKey};
 use kernel::{ClaimChange, CommandId, Decider, Envelope, Position, ShardId, StreamId};
 
@@ -78,10 +79,13 @@ impl Sound {
 
 /// The codec of a server that has its data in `data`.
 pub async fn codec_of(server: &ConnectInfo, data: &Path) -> Codec {
-    let master = MasterKey::of_data_dir(data, false).unwrap();
-    let store = KeyStore::new(pool(server), master, Arc::new(SystemClock), Arc::new(SystemIds));
+    let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
+    let data = data.to_owned();
+    let master = Arc::new(move || MasterKey::of_data_dir(&data, false));
+    let store = KeyStore::new(pool(server), master.clone(), clock.clone(), ids.clone());
     let (_, claim_key) = store.open("http://localhost").await.unwrap();
-    Codec::new(Arc::new(Plain), schemas::upcasters(), &claim_key)
+    let keyring = Keyring::open(pool(server), master, clock, ids, false).await.unwrap();
+    Codec::sealing(Arc::new(keyring), schemas::upcasters(), &claim_key)
 }
 
 /// The same of the journal alone, whoever's events they are; returns how many there are.
@@ -105,8 +109,11 @@ pub async fn sound(info: &ConnectInfo) -> i64 {
 }
 
 /// What projections made of it live is what replay makes of it from zero. The database must not be empty.
-pub fn read_models_are_what_replay_makes(owner: &ConnectInfo) {
-    let verify = Command::new(binary("replay")).arg("verify").env("DATABASE_URL", owner.url()).output();
+/// `data` holds the master key.
+pub fn read_models_are_what_replay_makes(owner: &ConnectInfo, data: &Path) {
+    let mut verify = Command::new(binary("replay"));
+    verify.arg("verify").env("DATABASE_URL", owner.url());
+    let verify = verify.env("TENANTRY_MASTER_KEY_FILE", data.join(MASTER_KEY_FILE)).output();
     let verify = verify.expect("it runs");
     let said = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
     assert!(verify.status.success(), "{}{}", said(&verify.stdout), said(&verify.stderr));

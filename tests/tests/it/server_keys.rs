@@ -35,7 +35,8 @@ impl Clock for StoppedClock {
 }
 
 fn store(db: &TestDb, digit: &str, clock: &Arc<StoppedClock>) -> KeyStore {
-    let master = MasterKey::parse(&digit.repeat(64), "test").expect("64 hex digits");
+    let text = digit.repeat(64);
+    let master = Arc::new(move || MasterKey::parse(&text, "test"));
     KeyStore::new(db.server.clone(), master, clock.clone(), Arc::new(SystemIds))
 }
 

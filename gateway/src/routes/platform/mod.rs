@@ -1,4 +1,5 @@
 //! How the platform is, for operators (FR-SYS-005).
 
+pub mod forget_user;
 pub mod health;
 pub mod projections;

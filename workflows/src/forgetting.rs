@@ -1,0 +1,54 @@
+//! Forgetting: once it is an event, the key goes.
+//!
+//! `user.subject_forgotten`, `tenant.purged` → the subject's key is replaced by its tombstone, first outside the database,
+//! and what live actors hold of the subject is dropped. Read models follow the event itself.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use engine::Engine;
+use engine::keyring::Keyring;
+use engine::process::{ProcessManager, Retry};
+use kernel::{Envelope, PersonId, Subject, TenantId};
+
+/// The process manager of forgetting. It sends no command: destroying a key is harmless twice.
+pub struct Forgetting {
+    engine: Engine,
+    keyring: Arc<Keyring>,
+}
+
+impl Forgetting {
+    pub fn new(engine: Engine, keyring: Arc<Keyring>) -> Self {
+        Self { engine, keyring }
+    }
+}
+
+/// Whom an event forgets.
+fn forgotten(event: &Envelope) -> Option<Subject> {
+    match &*event.event_type {
+        "user.subject_forgotten" => Some(Subject::Person(PersonId(event.stream.id))),
+        "tenant.purged" => Some(Subject::Tenant(TenantId(event.stream.id))),
+        _ => None,
+    }
+}
+
+#[async_trait]
+impl ProcessManager for Forgetting {
+    fn name(&self) -> &'static str {
+        "forgetting"
+    }
+
+    fn concerns(&self, event: &Envelope) -> bool {
+        forgotten(event).is_some()
+    }
+
+    async fn react(&self, event: &Envelope) -> Result<(), Retry> {
+        let Some(subject) = forgotten(event) else { return Ok(()) };
+        let buried = self.keyring.forget(subject).await;
+        buried
+            .map_err(|error| Retry::new(format!("the key of the {subject} can't be destroyed: {error}")))?;
+        self.engine.forget(subject);
+        tracing::info!(subject.kind = subject.kind(), subject.id = %subject.id(), "a subject was forgotten: its key is gone");
+        Ok(())
+    }
+}
