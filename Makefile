@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 
-.PHONY: help run test simulate crash bench coverage deny sbom fmt stop
+.PHONY: help run test simulate crash storm bench coverage deny sbom fmt stop
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(ROOT)Makefile
@@ -19,6 +19,9 @@ simulate: ## the engine's simulation, long (ARGS='--seeds 100000', or '--seed N'
 
 crash: ## many rounds of kill, stop and cut under load (ARGS='--rounds N --seed S'); make test runs a few
 	@$(ROOT)scripts/crash.sh $(ARGS)
+
+storm: ## the overload tests, a minute long
+	@$(ROOT)scripts/storm.sh
 
 bench: ## every workload beside its peer (ARGS='--quick', '--only NAME…', '--list')
 	@$(ROOT)scripts/bench.sh $(ARGS)

@@ -66,6 +66,16 @@ pub enum Intake {
     Actor,
 }
 
+impl Intake {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Tenant => "tenant",
+            Self::Actor => "aggregate",
+        }
+    }
+}
+
 /// Why a command was not carried out.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
 pub enum DispatchError<R> {

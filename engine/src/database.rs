@@ -21,6 +21,38 @@ pub enum DatabaseError {
     Pool(#[from] deadpool_postgres::BuildError),
 }
 
+/// How long a projection or a writer waits for a lock before it says so and tries again.
+const LOCK_MAX: Duration = Duration::from_secs(5);
+/// How long a transaction of ours may be silent before PostgreSQL ends it and its locks.
+const SILENT_MAX: Duration = Duration::from_secs(60);
+/// How long a query waits for a lock: nobody but a swap of generations takes one that it has to wait for.
+const QUERY_LOCK_MAX: Duration = Duration::from_secs(1);
+/// How long a query may take.
+const QUERY_MAX: Duration = Duration::from_secs(10);
+
+/// A pool of at most `connections` for what works in the background: a lock is not waited for without end.
+pub fn working_pool(config: &Config, connections: usize) -> Result<Pool, DatabaseError> {
+    let bounds = [("lock_timeout", LOCK_MAX), ("idle_in_transaction_session_timeout", SILENT_MAX)];
+    pool(&bounded(config, &bounds), connections)
+}
+
+/// A pool of at most `connections` for queries of callers. One of its own, so that slow queries, or a table that is
+/// locked, take no connection from what everything rests on.
+pub fn query_pool(config: &Config, connections: usize) -> Result<Pool, DatabaseError> {
+    let bounds = [("lock_timeout", QUERY_LOCK_MAX), ("statement_timeout", QUERY_MAX)];
+    pool(&bounded(config, &bounds), connections)
+}
+
+fn bounded(config: &Config, bounds: &[(&str, Duration)]) -> Config {
+    let mut options = config.get_options().unwrap_or_default().to_owned();
+    for (name, bound) in bounds {
+        options.push_str(&format!(" -c {name}={}", bound.as_millis()));
+    }
+    let mut config = config.clone();
+    config.options(options.trim_start());
+    config
+}
+
 /// A pool of at most `connections`.
 pub fn pool(config: &Config, connections: usize) -> Result<Pool, DatabaseError> {
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };

@@ -62,6 +62,8 @@ pub struct EngineHealth {
     pub actors_live: usize,
     pub commands_under_way: usize,
     pub writer_queue: usize,
+    /// Why the journal could not be written the last time, if it could not.
+    pub trouble: Option<String>,
     pub quarantined: Vec<Quarantined>,
 }
 
@@ -153,21 +155,27 @@ impl Engine {
         if matches!(here.writer.ownership(), Ownership::Waiting | Ownership::Stopped) {
             return Err(unavailable("not_owner"));
         }
+        // First of all, so that what waits for the database is bounded too.
+        let permit = here.gate.enter(context.metadata.tenant).map_err(|full| {
+            metrics::counter!(crate::telemetry::COMMANDS_REFUSED, "intake" => full.intake.as_str())
+                .increment(1);
+            DispatchError::Busy { intake: full.intake, retry_after: full.retry_after }
+        })?;
+        let deadline = Instant::now() + context.deadline;
         let idempotency = context.idempotency;
         if let Some(idempotency) = &idempotency
             && let Some(answer) = self.answered(idempotency).await?
         {
             return answer;
         }
-        let permit = here
-            .gate
-            .enter(context.metadata.tenant)
-            .map_err(|full| DispatchError::Busy { intake: full.intake, retry_after: full.retry_after })?;
         let (reply, answer) = oneshot::channel();
-        let deadline = Instant::now() + context.deadline;
         let order = Order { command, context, deadline, reply, attempts: 0, permit, load: None };
         self.directory::<D>().send(id, order).map_err(|failure| match failure {
-            SendFailure::Full(intake) => DispatchError::Busy { intake, retry_after: Duration::from_secs(1) },
+            SendFailure::Full(intake) => {
+                metrics::counter!(crate::telemetry::COMMANDS_REFUSED, "intake" => intake.as_str())
+                    .increment(1);
+                DispatchError::Busy { intake, retry_after: Duration::from_secs(1) }
+            }
             SendFailure::NoSupervisor => unavailable("restarting"),
         })?;
         match (answer.await, idempotency) {
@@ -214,6 +222,7 @@ impl Engine {
             actors_live: here.sweeper.live(),
             commands_under_way: here.gate.under_way(),
             writer_queue: here.writer.depth(),
+            trouble: here.writer.trouble(),
             quarantined: here.quarantine.list(Instant::now()),
         }
     }

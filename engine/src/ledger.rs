@@ -26,8 +26,8 @@ use crate::keyring::{DataKey, Held, KeyColumns, Known};
 const BATCH_MAX: usize = 512;
 /// Entries waiting, at most; whoever comes later waits for room.
 const QUEUE_MAX: usize = 8192;
-/// How often a batch is tried before its askers hear that it can't be written.
-const TRIES_MAX: u32 = 50;
+/// How long a batch is tried before its askers hear that it can't be written.
+const TRIED_FOR: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(100);
 /// The ledger has one shard.
 const SHARD: ShardId = ShardId(0);
@@ -124,7 +124,9 @@ impl LedgerWriter {
     async fn write(&mut self, gathered: &mut Vec<Waiting>) {
         let (entries, askers): (Vec<_>, Vec<_>) = gathered.drain(..).map(|w| (w.entry, w.written)).unzip();
         let mut result = Err(LedgerError::Unavailable);
-        for attempt in 0..TRIES_MAX {
+        let begun = tokio::time::Instant::now();
+        let mut attempt = 0_u32;
+        while attempt == 0 || begun.elapsed() < TRIED_FOR {
             match self.append(&entries, attempt > 0).await {
                 Ok(()) => {
                     result = Ok(());
@@ -138,6 +140,7 @@ impl LedgerWriter {
                             "the audit ledger can't be written; trying again"
                         );
                     }
+                    attempt += 1;
                     tokio::time::sleep(PAUSE).await;
                 }
             }

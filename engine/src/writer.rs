@@ -93,6 +93,7 @@ pub struct WriterHandle {
     queue: mpsc::Sender<Queued>,
     told: Arc<Told>,
     doubts: Arc<Doubts>,
+    trouble: watch::Receiver<Option<String>>,
     stop: watch::Sender<bool>,
 }
 
@@ -108,6 +109,7 @@ impl WriterHandle {
     ) -> Self {
         let (queue, receiver) = mpsc::channel(queue_max);
         let (stop, stopping) = watch::channel(false);
+        let (complain, trouble) = watch::channel(None);
         let (told, doubts) = (Arc::new(Told::default()), Arc::new(Doubts::default()));
         let writer = Writer {
             config,
@@ -117,15 +119,21 @@ impl WriterHandle {
             ids,
             told: told.clone(),
             doubts: doubts.clone(),
+            complain,
             lineage: 0,
             lease: None,
         };
         tokio::spawn(writer.run(receiver, stopping));
-        Self { queue, told, doubts, stop }
+        Self { queue, told, doubts, trouble, stop }
     }
 
     pub fn ownership(&self) -> Ownership {
         self.told.now()
+    }
+
+    /// Why the last attempt to write failed, if it did: PostgreSQL's words, with its code.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.borrow().clone()
     }
 
     /// What a stream loaded from now on may be trusted on, or `None` while this node doesn't own the shard.
@@ -178,6 +186,7 @@ struct Writer {
     ids: Arc<dyn Ids>,
     told: Arc<Told>,
     doubts: Arc<Doubts>,
+    complain: watch::Sender<Option<String>>,
     lineage: u64,
     lease: Option<Lease>,
 }

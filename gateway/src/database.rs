@@ -178,14 +178,31 @@ impl Database {
             .context("the database can't be reached for migrating")
     }
 
-    /// A pool for the server's role.
+    /// A pool for the server's role, for what works in the background.
     ///
     /// # Errors
     /// TLS can't be set up.
     pub fn pool(&self, connections_max: usize) -> anyhow::Result<Pool> {
         let mut config = self.server.clone();
         config.application_name("tenantry").connect_timeout(CONNECT_TIMEOUT);
-        engine::database::pool(&config, connections_max).context("the pool of connections can't be made")
+        engine::database::working_pool(&config, connections_max)
+            .context("the pool of connections can't be made")
+    }
+
+    /// Another one, for callers' queries.
+    ///
+    /// # Errors
+    /// TLS can't be set up.
+    pub fn query_pool(&self, connections_max: usize) -> anyhow::Result<Pool> {
+        let mut config = self.server.clone();
+        config.application_name("tenantry queries").connect_timeout(CONNECT_TIMEOUT);
+        engine::database::query_pool(&config, connections_max)
+            .context("the pool of connections can't be made")
+    }
+
+    /// The private cluster, if that is what it is.
+    pub fn private(&self) -> Option<&Cluster> {
+        self.private.as_ref().map(|(cluster, _)| cluster)
     }
 
     /// Stops the private cluster if this process started it: for commands that come and go.

@@ -6,26 +6,33 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use engine::ledger::LedgerError;
 use futures::FutureExt;
 use kernel::{ApplicationId, TenantId};
 use projections::AccessMemory;
 use schemas::values::{AccessMode, MembershipKind};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use crate::admission::{Share, ShareIsFull};
 use crate::audit::Call;
 use crate::authenticate::{authenticate, picked_tenant};
 use crate::caller::Caller;
 use crate::endpoint::{Audited, Endpoint, TenantRule};
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use crate::report::Report;
 use crate::request::RequestInfo;
 use crate::state::{App, AppState};
+
+/// How long an answer waits for its entry in the audit trail. The entry may still be written after that.
+const AUDITED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The gate of one endpoint.
 #[derive(Clone)]
@@ -52,24 +59,29 @@ pub async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Res
         tracing::error!("a request reached the gate without what the outermost layer knows of it");
         return Problem::unexpected().into_response();
     };
-    let call =
+    let mut call =
         Call { action: endpoint.action, caller: Caller::stranger(), tenant: None, resource: None, info };
-    // Probes must be answered, most of all under load.
-    let permit = match endpoint.audited {
-        Audited::Never(_) => None,
-        Audited::Durably | Audited::Queued => match Arc::clone(&app.admission).try_acquire_owned() {
-            Ok(permit) => Some(permit),
-            Err(_) => {
-                let problem = Problem::unavailable("overloaded");
-                // Strangers' kinds always have room.
-                let _ = app.audit.count(&call, &call.fact(problem.status.as_u16(), Some(&problem)));
-                return problem.into_response();
-            }
-        },
+    let (mut parts, body) = request.into_parts();
+    // Waits for nothing, so that nothing gathers before it is known whose it is.
+    let checked = match RawPathParams::from_request_parts(&mut parts, &()).await {
+        Ok(params) => {
+            call.resource = resource(&endpoint, &params);
+            check(&app, &endpoint, &parts, &params, &mut call)
+        }
+        Err(_) => Err(Problem::parameter("path", "is not valid UTF-8")),
     };
+    let room = match admit(&app, &endpoint, &call) {
+        Ok(room) => room,
+        Err(problem) => {
+            // Strangers' kinds always have room, and so have most others.
+            let _ = app.audit.count(&call, &call.fact(problem.status.as_u16(), Some(&problem)));
+            return problem.into_response();
+        }
+    };
+    let request = Request::from_parts(parts, body);
     let work = async move {
-        let response = carry_out(&app, &endpoint, call, request, next).await;
-        drop(permit);
+        let response = carry_out(&app, &endpoint, call, checked, request, next).await;
+        drop(room);
         response
     };
     match tokio::spawn(work.in_current_span()).await {
@@ -81,32 +93,40 @@ pub async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Res
     }
 }
 
+/// Room for a request, while it is under way.
+type Room = Option<(Option<Share>, OwnedSemaphorePermit)>;
+
+/// Finds room for a request: first in its tenant's share, so that one tenant's flood leaves the node's to its neighbours.
+fn admit(app: &App, endpoint: &Endpoint, call: &Call) -> Result<Room, Problem> {
+    // Probes must be answered, most of all under load.
+    if matches!(endpoint.audited, Audited::Never(_)) {
+        return Ok(None);
+    }
+    let share = call.tenant.map(|tenant| app.admission.share_of(tenant)).transpose();
+    let share = share.map_err(|ShareIsFull| Problem::new(Code::TooMany, "overloaded"))?;
+    let permit = app.admission.enter().ok_or_else(|| Problem::unavailable("overloaded"))?;
+    Ok(Some((share, permit)))
+}
+
 async fn carry_out(
     app: &AppState,
     endpoint: &Arc<Endpoint>,
-    mut call: Call,
-    request: Request,
+    call: Call,
+    checked: Result<(), Problem>,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let (mut parts, body) = request.into_parts();
     let report = Report::default();
-    let checked = match RawPathParams::from_request_parts(&mut parts, &()).await {
-        Ok(params) => {
-            call.resource = resource(endpoint, &params);
-            check(app, endpoint, &parts, &params, &mut call)
-        }
-        Err(_) => Err(Problem::parameter("path", "is not valid UTF-8")),
-    };
     let response = match checked {
         Ok(()) => {
-            parts.extensions.insert(Admitted {
+            request.extensions_mut().insert(Admitted {
                 endpoint: Arc::clone(endpoint),
                 caller: call.caller.clone(),
                 tenant: call.tenant,
                 info: call.info.clone(),
                 report: report.clone(),
             });
-            handle(app, endpoint, Request::from_parts(parts, body), next).await
+            handle(app, endpoint, request, next).await
         }
         Err(problem) => problem.into_response(),
     };
@@ -229,6 +249,9 @@ fn lives(app: &App, endpoint: &Endpoint, tenant: TenantId, caller: &Caller) -> R
         return Ok(());
     }
     let access = app.access.current(endpoint.serves_stale)?;
+    if access.tenant_is_closed(tenant) {
+        return Err(Problem::unavailable("quarantined"));
+    }
     let kind = kind(access, tenant, caller);
     // A tenant that isn't there lets nobody do anything.
     let mode =
@@ -270,12 +293,18 @@ async fn audit(
     }
     call.tenant = told.tenant.or(call.tenant);
     call.resource = told.resource.or(call.resource);
-    let fact = call.fact(response.status().as_u16(), response.extensions().get::<Problem>());
+    let problem = response.extensions().get::<Problem>();
+    let fact = call.fact(response.status().as_u16(), problem);
     let is_stranger = call.caller.role.is_none() && !endpoint.anyone;
     let audited = match endpoint.audited {
         _ if is_stranger => app.audit.count(&call, &fact),
+        // A flood must not become a flood of entries, nor wait for the disk it was refused for.
+        _ if problem.is_some_and(Problem::is_no_decision) => app.audit.count(&call, &fact),
         Audited::Queued => app.audit.enqueue(&call, fact),
-        Audited::Durably | Audited::Never(_) => app.audit.record(call.metadata(), fact).await,
+        Audited::Durably | Audited::Never(_) => {
+            let recorded = app.audit.record(call.metadata(), fact);
+            tokio::time::timeout(AUDITED_WITHIN, recorded).await.unwrap_or(Err(LedgerError::Unavailable))
+        }
     };
     match audited {
         Ok(()) => response,

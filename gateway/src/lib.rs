@@ -2,6 +2,7 @@
 //!
 //! No rule of the business is decided here. Who may call what stands in [`url_map`], and [`gate`] carries it out.
 
+pub mod admission;
 pub mod api_key;
 pub mod audit;
 pub mod authenticate;
@@ -22,6 +23,8 @@ pub mod logs;
 mod members;
 pub mod observe;
 pub mod openapi;
+pub mod patience;
+mod private_postgres;
 pub mod problem;
 pub mod readiness;
 mod recall;

@@ -20,19 +20,24 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::patience::Patient;
 use crate::request::Peer;
 use crate::telemetry;
 
 /// The pause after the system refuses a connection, most often because file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Of an answer over HTTP/2, what waits in memory for its client.
+const SEND_BYTES_MAX: usize = 64 * 1024;
 
 /// Bounds of a listener.
 #[derive(Clone, Debug)]
 pub struct ConnectionLimits {
     pub connections_max: usize,
     pub header_bytes_max: usize,
-    /// How long a head may take (slowloris), and an idle connection is kept.
+    /// How long a head may take (slowloris), and a connection without a request is kept.
     pub header_timeout: Duration,
+    /// How long a client may take nothing of its answer.
+    pub answer_timeout: Duration,
     /// How long requests may take to end when it stops.
     pub stop_timeout: Duration,
 }
@@ -100,7 +105,7 @@ struct Connections {
     builder: Arc<Builder<TokioExecutor>>,
     permits: Arc<Semaphore>,
     graceful: GracefulShutdown,
-    stop_timeout: Duration,
+    limits: ConnectionLimits,
 }
 
 impl Connections {
@@ -116,13 +121,14 @@ impl Connections {
             .timer(TokioTimer::new())
             .max_header_list_size(u32::try_from(limits.header_bytes_max).unwrap_or(u32::MAX))
             .max_concurrent_streams(256)
+            .max_send_buf_size(SEND_BYTES_MAX)
             .keep_alive_interval(limits.header_timeout)
             .keep_alive_timeout(limits.header_timeout);
         Self {
             builder: Arc::new(builder),
             permits: Arc::new(Semaphore::new(limits.connections_max.min(Semaphore::MAX_PERMITS))),
             graceful: GracefulShutdown::new(),
-            stop_timeout: limits.stop_timeout,
+            limits,
         }
     }
 
@@ -151,14 +157,17 @@ impl Connections {
     ) {
         let builder = Arc::clone(&self.builder);
         let watcher = self.graceful.watcher();
+        let stream = Patient::new(stream, self.limits.header_timeout, self.limits.answer_timeout);
+        let requests = stream.requests();
         tokio::spawn(async move {
             metrics::gauge!(telemetry::CONNECTIONS).increment(1.0);
             let service = service_fn(move |request: Request<Incoming>| {
-                let (router, mark) = (router.clone(), mark.clone());
+                let (router, mark, under_way) = (router.clone(), mark.clone(), requests.begin());
                 async move {
                     let mut request = request.map(Body::new);
                     mark(&mut request);
-                    Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(|never| match never {}))
+                    let answer = router.oneshot(request).await.unwrap_or_else(|never| match never {});
+                    Ok::<_, Infallible>(answer.map(|body| under_way.until_end_of(body)))
                 }
             });
             let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
@@ -172,7 +181,7 @@ impl Connections {
 
     async fn end(self) {
         let open = self.graceful.count();
-        if tokio::time::timeout(self.stop_timeout, self.graceful.shutdown()).await.is_err() {
+        if tokio::time::timeout(self.limits.stop_timeout, self.graceful.shutdown()).await.is_err() {
             tracing::warn!(connections = open, "connections were still busy when their time to end was over");
         }
     }
@@ -190,12 +199,15 @@ mod tests {
 
     static GO_ON: LazyLock<Notify> = LazyLock::new(Notify::new);
     static ARRIVED: LazyLock<Notify> = LazyLock::new(Notify::new);
+    /// More than the system keeps for a client that doesn't read.
+    const LARGE: usize = 64 * 1024 * 1024;
 
     async fn serving(header_timeout: Duration) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
         let limits = ConnectionLimits {
             connections_max: 10,
             header_bytes_max: 8192,
             header_timeout,
+            answer_timeout: header_timeout,
             stop_timeout: Duration::from_secs(10),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -205,7 +217,11 @@ mod tests {
             GO_ON.notified().await;
             "slow"
         };
-        let router = Router::new().route("/", get(async || "ok")).route("/slow", get(slow));
+        let large = async || "x".repeat(LARGE);
+        let router = Router::new()
+            .route("/", get(async || "ok"))
+            .route("/slow", get(slow))
+            .route("/large", get(large));
         let stop = CancellationToken::new();
         let serving = tokio::spawn(serve_tcp(listener, router, limits, stop.clone()));
         (address, stop, serving)
@@ -225,6 +241,39 @@ mod tests {
         let (address, _stop, _serving) = serving(Duration::from_millis(50)).await;
         assert_eq!(talk(address, "GET / HTTP/1.1\r\nhost: x\r\n").await, "");
         assert!(talk(address, "GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.ends_with("ok"));
+    }
+
+    /// Nothing at all, the beginning of what might become HTTP/2, and HTTP/2 that asks nothing.
+    #[tokio::test]
+    async fn a_connection_that_asks_nothing_is_ended() {
+        let (address, _stop, _serving) = serving(Duration::from_millis(50)).await;
+        let settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        for said in [&b""[..], b"PRI * HT", settings] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(said).await.unwrap();
+            let mut answer = Vec::new();
+            // It ends, in order or not.
+            let _ = stream.read_to_end(&mut answer).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_reads_its_answer_holds_no_room() {
+        let (address, _stop, _serving) = serving(Duration::from_millis(200)).await;
+        let request = b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n";
+        let mut deaf = Vec::new();
+        // All the room there is.
+        for _ in 0..10 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(request).await.unwrap();
+            deaf.push(stream);
+        }
+        assert!(
+            talk(address, "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.ends_with("ok")
+        );
+        let mut answer = Vec::new();
+        let _ = deaf.remove(0).read_to_end(&mut answer).await;
+        assert!(answer.len() < LARGE, "it was cut off");
     }
 
     #[tokio::test]

@@ -206,6 +206,15 @@ impl Problem {
         Self { members: Box::new(members), ..self }
     }
 
+    /// True if nothing was decided about the call: there was no room for it, or no database. Such refusals are audited
+    /// together, with their number.
+    pub fn is_no_decision(&self) -> bool {
+        let no_room = matches!(&*self.detail, "busy" | "overloaded");
+        self.code == Code::TooMany
+            || (self.code == Code::Unavailable
+                && (no_room || matches!(&*self.detail, "not_carried_out" | "database")))
+    }
+
     /// How the audit trail calls it.
     pub fn audit_outcome(&self) -> AuditOutcome {
         self.outcome.unwrap_or(match self.code {

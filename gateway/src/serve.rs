@@ -33,7 +33,7 @@ use crate::recall::Recall;
 use crate::settings::Settings;
 use crate::state::{Access, AppState, FlagSource, Parts};
 use crate::url_map::url_map;
-use crate::{cors, local, telemetry};
+use crate::{cors, local, private_postgres, telemetry};
 
 /// There is one shard by default.
 const SHARD: ShardId = ShardId(0);
@@ -46,6 +46,7 @@ const KEYS_EVERY: Duration = Duration::from_secs(10);
 /// How far back what became of subjects' keys is looked up: nodes' clocks differ, and a look may have failed.
 const KEYS_OVERLAP: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+const DATABASE_ASKED_EVERY: Duration = Duration::from_secs(1);
 
 /// A running server.
 pub struct Server {
@@ -57,7 +58,8 @@ pub struct Server {
     witness: Arc<Witness>,
     ledger: AuditLedger,
     memories: Arc<Memories>,
-    processes: Processes,
+    processes: Arc<Processes>,
+    pool: Pool,
     /// Listeners stop first, then what works in the background.
     listening: CancellationToken,
     listeners: Vec<JoinHandle<()>>,
@@ -100,7 +102,10 @@ impl Server {
             witness
         });
         database.check().await?;
-        let pool = database.pool(settings.database_connections as usize)?;
+        // Callers' queries have connections of their own: they take none from what everything rests on.
+        let connections = settings.database_connections as usize;
+        let queries = database.query_pool(connections / 2)?;
+        let pool = database.pool(connections - connections / 2)?;
         database::check_role(&pool).await?;
 
         drop(settings.store.master_key(!database::has_keys(&pool).await?)?);
@@ -133,7 +138,9 @@ impl Server {
         let recall =
             Recall { engine: &engine, keyring: &keyring, projector: &projector, journal: &*journal_feed };
         recall.forget_again(&*ids).await?;
-        let readiness = Readiness::new(engine.clone(), memories.clone(), projector.clone());
+        let processes = Arc::new(processes);
+        let readiness =
+            Readiness::new(engine.clone(), memories.clone(), projector.clone(), processes.clone());
         let state = AppState::new(Parts {
             clock,
             ids,
@@ -142,7 +149,7 @@ impl Server {
             access,
             flags,
             keys: keys.clone(),
-            pool,
+            pool: queries,
             projector,
             limits: settings.limits(),
             readiness,
@@ -159,6 +166,7 @@ impl Server {
             ledger,
             memories,
             processes,
+            pool: pool.clone(),
             listening,
             listeners: Vec::new(),
             background: background.clone(),
@@ -169,6 +177,15 @@ impl Server {
             metrics.run_upkeep();
             std::future::ready(())
         })));
+        let (readiness, asked) = (server.state.readiness.clone(), pool.clone());
+        server.chores.push(tokio::spawn(every(DATABASE_ASKED_EVERY, background.clone(), move || {
+            let (readiness, asked) = (readiness.clone(), asked.clone());
+            async move { readiness.ask_database(&asked).await }
+        })));
+        if let Some(cluster) = database.private() {
+            let looking = private_postgres::look_after(cluster.clone(), background.clone());
+            server.chores.push(tokio::spawn(looking));
+        }
         server.chores.push(server.keep_witness());
         server.chores.push(look_after_keys(store, keys, background.clone()));
         server.chores.push(follow_forgetting(keyring, engine, server.state.clock.clone(), background));
@@ -235,7 +252,7 @@ impl Server {
     /// Writes down outside the database how far the journal is, so that an older copy is recognised. Whatever node
     /// wrote it, what is read there was committed: the witness lags and never leads.
     fn keep_witness(&self) -> JoinHandle<()> {
-        let (witness, pool) = (self.witness.clone(), self.state.pool.clone());
+        let (witness, pool) = (self.witness.clone(), self.pool.clone());
         tokio::spawn(every(WITNESS_EVERY, self.background.clone(), move || {
             let (witness, pool) = (witness.clone(), pool.clone());
             async move { write_down(witness, &pool).await }
@@ -264,8 +281,9 @@ impl Server {
         self.state.projector.drain().await;
         self.memories.drain().await;
         // Everything is written by now.
-        write_down(self.witness, &self.state.pool).await;
+        write_down(self.witness, &self.pool).await;
         self.state.pool.close();
+        self.pool.close();
     }
 }
 

@@ -163,6 +163,11 @@ pub struct Settings {
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub requests_max: u32,
 
+    /// Requests under way at once that concern one tenant; more are answered 429
+    #[arg(long, env = "TENANTRY_TENANT_REQUESTS_MAX", value_name = "NUMBER", default_value_t = 1024,
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub tenant_requests_max: u32,
+
     /// Connections of clients at once; more wait
     #[arg(long, env = "TENANTRY_CONNECTIONS_MAX", value_name = "NUMBER", default_value_t = 10_000,
         value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
@@ -196,6 +201,10 @@ pub struct Settings {
     /// How long a client may take to send a head, and may keep an idle connection
     #[arg(long, env = "TENANTRY_HEADER_TIMEOUT", value_name = "DURATION", default_value = "20s", value_parser = duration)]
     pub header_timeout: Duration,
+
+    /// How long a client may take nothing of its answer
+    #[arg(long, env = "TENANTRY_ANSWER_TIMEOUT", value_name = "DURATION", default_value = "20s", value_parser = duration)]
+    pub answer_timeout: Duration,
 
     /// How long a client may take to send a body
     #[arg(long, env = "TENANTRY_BODY_TIMEOUT", value_name = "DURATION", default_value = "10s", value_parser = duration)]
@@ -268,6 +277,7 @@ impl Settings {
     pub fn limits(&self) -> Limits {
         Limits {
             in_flight_max: self.requests_max as usize,
+            tenant_in_flight_max: self.tenant_requests_max as usize,
             body_bytes_max: self.body_bytes_max as usize,
             body_timeout: self.body_timeout,
             handler_timeout: self.request_timeout,
@@ -281,6 +291,7 @@ impl Settings {
             connections_max: self.connections_max as usize,
             header_bytes_max: self.header_bytes_max as usize,
             header_timeout: self.header_timeout,
+            answer_timeout: self.answer_timeout,
             stop_timeout: self.stop_timeout,
         }
     }

@@ -9,8 +9,8 @@ use engine::Engine;
 use engine::projection::{Freshness, MemoryHandle, Projector};
 use kernel::{Clock, Ids};
 use projections::{AccessMemory, FlagMemory};
-use tokio::sync::Semaphore;
 
+use crate::admission::Admission;
 use crate::audit::Audit;
 use crate::keys::Keys;
 use crate::problem::Problem;
@@ -24,6 +24,8 @@ pub const FRESH_FOR: Duration = Duration::from_secs(2);
 pub struct Limits {
     /// Requests under way at once, probes apart.
     pub in_flight_max: usize,
+    /// Those of them that concern one tenant.
+    pub tenant_in_flight_max: usize,
     pub body_bytes_max: usize,
     /// How long a body may take to come in.
     pub body_timeout: Duration,
@@ -39,6 +41,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             in_flight_max: 4096,
+            tenant_in_flight_max: 1024,
             body_bytes_max: 1024 * 1024,
             body_timeout: Duration::from_secs(10),
             handler_timeout: Duration::from_secs(30),
@@ -90,7 +93,7 @@ pub struct App {
     pub projector: Arc<Projector>,
     pub limits: Limits,
     pub readiness: Readiness,
-    pub(crate) admission: Arc<Semaphore>,
+    pub(crate) admission: Admission,
 }
 
 /// Shared by all requests.
@@ -123,7 +126,7 @@ impl AppState {
     pub fn new(parts: Parts) -> Self {
         let Parts { clock, ids, engine, audit, access, flags, keys, pool, projector, limits, readiness } =
             parts;
-        let admission = Arc::new(Semaphore::new(limits.in_flight_max.min(Semaphore::MAX_PERMITS)));
+        let admission = Admission::new(limits.in_flight_max, limits.tenant_in_flight_max);
         Self(Arc::new(App {
             clock,
             ids,

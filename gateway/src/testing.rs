@@ -16,6 +16,7 @@ use engine::command::CommandContext;
 use engine::feed::{Feed, FeedError, FeedName, Live};
 use engine::journal::{Journal, MemoryJournal};
 use engine::ledger::LedgerError;
+use engine::process::Processes;
 use engine::projection::{Feeds, FollowSettings, Memories, MemoryProjection, Projector};
 use engine::writer::WriterConfig;
 use engine::{Engine, EngineConfig};
@@ -161,6 +162,7 @@ impl House {
         // Followers of no feed are always current: what is known is what the test tells.
         let memories = Arc::new(Memories::start(memory, &feeds, settings).await.unwrap());
         let handle = |name| memories.handle(name).unwrap();
+        let processes = Arc::new(Processes::start(vec![], &Feeds::default(), &pool, settings).await.unwrap());
         let audit = Arc::new(Recorded::default());
         let tokens = Tokens::new("http://127.0.0.1:8080");
         let key = TokenKey { kid: "k".into(), private_pkcs8: RSA.clone().into(), verifies_until: None };
@@ -176,7 +178,7 @@ impl House {
             pool,
             projector: projector.clone(),
             limits,
-            readiness: Readiness::new(engine, memories, projector),
+            readiness: Readiness::new(engine, memories, projector, processes),
         });
         Self { app, clock, audit, journal, access, flags }
     }

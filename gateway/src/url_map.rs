@@ -132,11 +132,12 @@ pub fn url_map() -> UrlMap {
         )
         // The platform, by operators.
         .at(
-            Endpoint::get("/api/operator/health", "platform:health").roles(OPERATOR),
+            // Audited in passing: it must be answered most of all when the database can't be written.
+            Endpoint::get("/api/operator/health", "platform:health").roles(OPERATOR).hot(),
             routes!(platform::health::health),
         )
         .at(
-            Endpoint::get("/api/operator/projections", "platform:projections").roles(OPERATOR),
+            Endpoint::get("/api/operator/projections", "platform:projections").roles(OPERATOR).hot(),
             routes!(platform::projections::projections),
         )
         .at(

@@ -5,12 +5,13 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, Utc};
 use engine::projection::{FoldError, MemoryProjection};
-use kernel::{ApplicationId, Envelope, KeyId, MembershipId, PersonId, ShardId, TenantId};
+use kernel::{ApplicationId, Envelope, KeyId, MembershipId, PersonId, ShardId, StreamId, TenantId};
 use schemas::events::{ApplicationEvent, MembershipEvent, TenantEvent, UserEvent};
 use schemas::values::{
     AccessMode, MembershipKind, MembershipStatus, Role, Scope, SecretHash, TenantStatus, UserStatus,
     effective_access,
 };
+use uuid::Uuid;
 
 /// What every access check asks: keys, applications, tenants, people and memberships as they are now.
 #[derive(Debug, Default)]
@@ -116,6 +117,8 @@ struct Known {
     by_person: HashMap<(TenantId, PersonId), MembershipId>,
     /// Every membership a person ever had.
     of_person: HashMap<PersonId, BTreeSet<MembershipId>>,
+    /// Streams that can't be folded: what they say opens nothing.
+    closed: HashMap<StreamId, ShardId>,
 }
 
 impl AccessMemory {
@@ -135,22 +138,37 @@ impl AccessMemory {
     pub fn key(&self, key: KeyId) -> Option<KeyAccess> {
         let known = self.read();
         let (_, access) = known.keys.get(&key)?;
-        let application_disabled =
-            known.applications.get(&access.application).is_none_or(|(_, disabled)| *disabled);
+        let application_disabled = known.is_closed("application", access.application.0)
+            || known.applications.get(&access.application).is_none_or(|(_, disabled)| *disabled);
         Some(KeyAccess { application_disabled, ..access.clone() })
     }
 
     /// True if an application is registered and not disabled.
     pub fn application_is_active(&self, application: ApplicationId) -> bool {
-        self.read().applications.get(&application).is_some_and(|(_, disabled)| !disabled)
+        let known = self.read();
+        !known.is_closed("application", application.0)
+            && known.applications.get(&application).is_some_and(|(_, disabled)| !disabled)
     }
 
+    /// What may be done in a tenant; `None` if it isn't there, or if its stream can't be folded.
     pub fn tenant(&self, tenant: TenantId) -> Option<TenantAccess> {
-        self.read().tenants.get(&tenant).map(|(_, access)| *access)
+        let known = self.read();
+        let access = known.tenants.get(&tenant).map(|(_, access)| *access);
+        access.filter(|_| !known.is_closed("tenant", tenant.0))
     }
 
+    /// True if a tenant's stream can't be folded, so that nobody knows what may be done in it.
+    pub fn tenant_is_closed(&self, tenant: TenantId) -> bool {
+        self.read().is_closed("tenant", tenant.0)
+    }
+
+    /// A person whose stream can't be folded counts as disabled.
     pub fn person(&self, person: PersonId) -> Option<UserStatus> {
-        self.read().people.get(&person).map(|(_, person)| match (person.disabled, person.active) {
+        let known = self.read();
+        if known.is_closed("user", person.0) {
+            return Some(UserStatus::Disabled);
+        }
+        known.people.get(&person).map(|(_, person)| match (person.disabled, person.active) {
             (true, _) => UserStatus::Disabled,
             (false, true) => UserStatus::Active,
             (false, false) => UserStatus::Invited,
@@ -162,7 +180,10 @@ impl AccessMemory {
         let known = self.read();
         let memberships = known.of_person.get(&person).into_iter().flatten();
         let mut memberships = memberships.filter_map(|membership| known.memberships.get(membership));
-        memberships.any(|(_, access)| access.tenant != tenant && access.status != MembershipStatus::Removed)
+        // Whose a membership is that can't be folded, nobody knows.
+        known.closed.keys().any(|stream| stream.aggregate_type == "membership")
+            || memberships
+                .any(|(_, access)| access.tenant != tenant && access.status != MembershipStatus::Removed)
     }
 
     /// A membership by its id, also one that is disabled or removed.
@@ -174,11 +195,18 @@ impl AccessMemory {
     pub fn membership(&self, tenant: TenantId, person: PersonId) -> Option<MemberAccess> {
         let known = self.read();
         let membership = known.by_person.get(&(tenant, person))?;
+        if known.is_closed("membership", membership.0) {
+            return None;
+        }
         known.memberships.get(membership).map(|(_, access)| *access)
     }
 }
 
 impl Known {
+    fn is_closed(&self, kind: &'static str, id: Uuid) -> bool {
+        !self.closed.is_empty() && self.closed.contains_key(&StreamId::new(kind, id))
+    }
+
     fn application(
         &mut self,
         shard: ShardId,
@@ -289,7 +317,9 @@ impl MemoryProjection for AccessMemory {
 
     fn reset(&self, shard: ShardId) {
         let mut known = self.write();
-        let Known { keys, applications, tenants, people, memberships, by_person, of_person } = &mut *known;
+        let Known { keys, applications, tenants, people, memberships, by_person, of_person, closed } =
+            &mut *known;
+        closed.retain(|_, of| *of != shard);
         keys.retain(|_, (of, _)| *of != shard);
         applications.retain(|_, (of, _)| *of != shard);
         tenants.retain(|_, (of, _)| *of != shard);
@@ -300,6 +330,11 @@ impl MemoryProjection for AccessMemory {
             all.retain(|membership| memberships.contains_key(membership));
             !all.is_empty()
         });
+    }
+
+    fn close(&self, shard: ShardId, stream: &StreamId) -> bool {
+        self.write().closed.insert(stream.clone(), shard);
+        true
     }
 
     fn apply(&self, event: &Envelope) -> Result<(), FoldError> {

@@ -194,6 +194,11 @@ impl Cluster {
         self.postmaster_pid().is_some()
     }
 
+    /// True if the last server ended in order, with its last checkpoint written: somebody meant it to.
+    pub fn was_stopped_in_order(&self) -> bool {
+        postmaster::shut_down_in_order(&self.layout)
+    }
+
     /// Creates a database owned by `tenantry_owner` that `tenantry_server` may enter, as a copy of `template` if
     /// one is given. Waits (bounded) for sessions that still use the template. Reach it by
     /// `cluster.owner().with_database(name)`.

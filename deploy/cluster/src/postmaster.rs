@@ -67,6 +67,16 @@ fn read_pid_file(layout: &Layout) -> Option<PidFile> {
     PidFile::parse(&fs::read_to_string(layout.pgdata.join("postmaster.pid")).ok()?)
 }
 
+/// True if the control file says that the last server ended in order. Its state is a number behind the system's
+/// identifier and two versions (`ControlFileData` in PostgreSQL's `pg_control.h`, the same in all versions there are).
+pub(crate) fn shut_down_in_order(layout: &Layout) -> bool {
+    const STATE: std::ops::Range<usize> = 16..20;
+    const SHUT_DOWN: u32 = 1;
+    let Ok(control) = fs::read(layout.pgdata.join("global/pg_control")) else { return false };
+    let state = control.get(STATE).and_then(|bytes| bytes.try_into().ok()).map(u32::from_ne_bytes);
+    state == Some(SHUT_DOWN)
+}
+
 /// Major version of the data, or `None` before the first initialisation.
 pub(crate) fn data_major(layout: &Layout) -> Result<Option<u32>, Error> {
     let file = layout.pgdata.join("PG_VERSION");

@@ -86,8 +86,9 @@ async fn a_second_start_reattaches_and_a_stop_keeps_the_data() {
     assert_eq!(second.postmaster_pid(), first.postmaster_pid());
     let first_pid = first.postmaster_pid().unwrap();
 
+    assert!(!first.was_stopped_in_order());
     assert!(first.stop(StopMode::Fast).await.unwrap());
-    assert!(!first.is_running());
+    assert!(!first.is_running() && first.was_stopped_in_order());
     assert!(!first.stop(StopMode::Fast).await.unwrap(), "a second stop finds nothing to do");
     assert!(Cluster::open(&scratch.data_dir).unwrap().is_some(), "it is there although it is down");
 
@@ -103,7 +104,7 @@ async fn what_was_committed_survives_a_hard_kill() {
     let cluster = scratch.ensure().await;
     write_marker(&cluster).await;
     assert!(cluster.kill_hard().await.unwrap());
-    assert!(!cluster.is_running());
+    assert!(!cluster.is_running() && !cluster.was_stopped_in_order());
     assert_marker(&scratch.ensure().await).await;
 }
 

@@ -8,7 +8,7 @@ mod subscription;
 mod supervisor;
 
 pub(crate) use status::Status;
-pub use status::{FollowerHealth, FollowerState, WaitError};
+pub use status::{FollowerHealth, FollowerState, WaitError, against_a_common_head};
 pub use subscription::FollowSettings;
 pub(crate) use subscription::Subscription;
 pub use supervisor::{Followers, SpawnError};

@@ -1,5 +1,6 @@
 //! What a follower tells about itself: its position for those who wait, its health for those who watch.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +54,20 @@ impl FollowerHealth {
     }
 }
 
+/// Measures all followers of a shard against the furthest that any of them knows of: one that is held up does not see
+/// how far behind it falls.
+pub fn against_a_common_head(followers: &mut [FollowerHealth]) {
+    let mut heads: HashMap<(&'static str, ShardId), u64> = HashMap::new();
+    for follower in followers.iter() {
+        let head = heads.entry((follower.feed, follower.shard)).or_default();
+        *head = (*head).max(follower.position.0 + follower.lag_events);
+    }
+    for follower in followers {
+        let head = heads.get(&(follower.feed, follower.shard)).copied().unwrap_or_default();
+        follower.lag_events = head.saturating_sub(follower.position.0);
+    }
+}
+
 /// A follower did not get there in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WaitError {
@@ -60,6 +75,13 @@ pub enum WaitError {
     TimedOut { wanted: Position, found: Position },
     #[error("nothing here follows that shard")]
     UnknownShard,
+}
+
+/// Where a follower keeps what it folds; it decides what can be done about events that can't be folded.
+#[derive(Clone, Copy, Debug)]
+enum Keeps {
+    Rows,
+    Memory,
 }
 
 #[derive(Debug)]
@@ -78,16 +100,27 @@ pub(crate) struct Status {
     pub name: &'static str,
     pub feed: FeedName,
     pub shard: ShardId,
+    keeps: Keeps,
     position: watch::Sender<Position>,
     told: Mutex<Told>,
 }
 
 impl Status {
     pub fn new(name: &'static str, feed: FeedName, shard: ShardId) -> Self {
+        Self::keeping(Keeps::Rows, name, feed, shard)
+    }
+
+    /// Of a follower that keeps what it folds in memory.
+    pub fn in_memory(name: &'static str, feed: FeedName, shard: ShardId) -> Self {
+        Self::keeping(Keeps::Memory, name, feed, shard)
+    }
+
+    fn keeping(keeps: Keeps, name: &'static str, feed: FeedName, shard: ShardId) -> Self {
         Self {
             name,
             feed,
             shard,
+            keeps,
             position: watch::Sender::new(Position::ZERO),
             told: Mutex::new(Told {
                 state: FollowerState::Starting,
@@ -166,11 +199,15 @@ impl Status {
     pub fn health(&self) -> FollowerHealth {
         let position = self.position();
         let told = self.told();
-        let parked = (told.dead_letters > 0).then(|| {
-            format!(
+        let parked = (told.dead_letters > 0).then(|| match self.keeps {
+            Keeps::Rows => format!(
                 "{} events are parked: mend the fold, then run `replay dead-letters --retry {}`",
                 told.dead_letters, self.name
-            )
+            ),
+            Keeps::Memory => format!(
+                "{} events of streams that can't be folded are left out: deploy a binary that can fold them",
+                told.dead_letters
+            ),
         });
         FollowerHealth {
             name: self.name,
@@ -193,5 +230,27 @@ impl Status {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(WaitError::TimedOut { wanted, found: self.position() }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_is_held_up_lags_behind_what_its_neighbour_has_seen() {
+        let at = |name, feed, position, head| {
+            let status = Status::new(name, feed, ShardId(0));
+            status.reached(Position(position));
+            status.well(Position(head), Some(Instant::now()));
+            status.health()
+        };
+        let mut all = [
+            at("held_up", FeedName::Journal, 10, 10),
+            at("current", FeedName::Journal, 40, 42),
+            at("another_feed", FeedName::Audit, 7, 7),
+        ];
+        against_a_common_head(&mut all);
+        assert_eq!(all.map(|follower| follower.lag_events), [32, 2, 0]);
     }
 }

@@ -218,7 +218,7 @@ impl Journal for PgJournal {
         let mut slot = self.appender.lock().await;
         let appender = match slot.take() {
             Some(appender) if !appender.client.is_closed() => appender,
-            _ => self.connect().await.map_err(|error| AppendError::Unavailable(error.to_string()))?,
+            _ => self.connect().await.map_err(|error| AppendError::Unavailable(reason(&error)))?,
         };
         // A batch of answers without events and outcomes needs no write: that the epoch still stands is all it asks.
         if columns.is_empty() {
@@ -457,6 +457,14 @@ fn unavailable(error: Error) -> ReadError {
     ReadError::Unavailable(error.to_string())
 }
 
+/// Why PostgreSQL can't be had, with its code if it said so itself.
+fn reason(error: &Error) -> String {
+    error.as_db_error().map_or_else(
+        || error.to_string(),
+        |refusal| format!("SQLSTATE {}: {}", refusal.code().code(), refusal.message()),
+    )
+}
+
 /// Sorts PostgreSQL's errors by what is known of the transaction.
 fn append_error(error: &Error, lease: Lease, items: &[AppendItem]) -> AppendError {
     let Some(db) = error.as_db_error() else {
@@ -478,6 +486,6 @@ fn append_error(error: &Error, lease: Lease, items: &[AppendItem]) -> AppendErro
         AppendError::Refused(Refusal::Unstorable { reason: code.code().to_owned() })
     } else {
         // Disk full, too many connections, read-only: the server answered that it did not commit.
-        AppendError::Unavailable(db.message().to_owned())
+        AppendError::Unavailable(format!("SQLSTATE {}: {}", code.code(), db.message()))
     }
 }

@@ -13,7 +13,8 @@ use crate::follow::{
     FollowSettings, FollowerHealth, FollowerState, Followers, SpawnError, StartWork, Status, Subscription,
     Work,
 };
-use crate::projection::{Feeds, telemetry};
+use crate::projection::Feeds;
+use crate::telemetry;
 
 /// The running process managers of the node that owns the shards.
 pub struct Processes {
@@ -218,7 +219,6 @@ impl Work for ProcessWork {
                 }
             }
         }
-        telemetry::record(&self.status);
     }
 
     fn stopped(&mut self) {

@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use deadpool_postgres::Pool;
 use kernel::{Envelope, Position, StreamId};
 use tokio::time::Instant;
+use tokio_postgres::error::SqlState;
 use tokio_util::sync::CancellationToken;
 
 use super::fold::{FoldFailure, Folded, Letter, Target};
 use super::generation::{GenerationState, generations, open_checkpoint};
-use super::model::Projection;
-use super::telemetry;
+use super::model::{FoldError, Projection};
 use crate::feed::{Feed, FeedError};
 use crate::follow::{FollowSettings, FollowerState, Status, Subscription, Work};
+use crate::telemetry;
 
 /// A generation that this actor feeds.
 #[derive(Clone, Copy, Debug)]
@@ -262,6 +263,12 @@ impl ProjectionWork {
                 FollowerState::Stuck,
                 "this projection never skips an event: deploy a binary that can fold it",
             ),
+            Trouble::Fold(FoldFailure::Fold(FoldError::Database(error)))
+                if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) =>
+            {
+                let advice = "another session holds a lock on its tables: find it in pg_locks and end it; then this one goes on by itself";
+                (FollowerState::Retrying, advice)
+            }
             Trouble::Fold(_) | Trouble::Feed(_) => {
                 (FollowerState::Retrying, "it tries again by itself; look after the database if this lasts")
             }
@@ -294,7 +301,6 @@ impl Work for ProjectionWork {
                 }
             }
         }
-        telemetry::record(&self.status);
     }
 
     fn stopped(&mut self) {

@@ -84,10 +84,15 @@ pub async fn verify(
 /// The one that serves is held only while the last few events are folded; the comparison itself blocks nobody.
 pub(super) async fn compare_at_same_position(filler: &mut Filler<'_>) -> Result<Comparison, RebuildError> {
     let serving = serving(filler.owner, filler.projection).await?;
+    let mut race = Race::default();
     loop {
         let target = checkpoints(&**filler.owner.get().await?, filler.projection, serving.number).await?;
-        if filler.fill_to(&target).await? <= filler.batch_events as u64 {
+        let folded = filler.fill_to(&target).await?;
+        if folded <= filler.batch_events as u64 {
             break;
+        }
+        if race.is_lost(folded) {
+            return Err(RebuildError::Outrun { behind: folded });
         }
     }
     let mut holder = filler.owner.get().await?;
@@ -110,6 +115,29 @@ pub(super) async fn compare_at_same_position(filler: &mut Filler<'_>) -> Result<
     let total = positions.iter().map(|checkpoint| checkpoint.position.0).sum();
     filler.tell(Phase::Comparing, total, total);
     Ok(compare(&*snapshot, filler.projection, serving.number, filler.generation.number, positions).await?)
+}
+
+/// Whether a generation catches up: what came meanwhile must become less from round to round, or it never will.
+#[derive(Debug, Default)]
+struct Race {
+    /// The least that one round had to fold.
+    least: Option<u64>,
+    rounds_without_gain: u32,
+}
+
+impl Race {
+    /// Rounds in a row that may bring it no nearer: load comes and goes.
+    const ROUNDS_MAX: u32 = 5;
+
+    fn is_lost(&mut self, folded: u64) -> bool {
+        if self.least.is_none_or(|least| folded < least) {
+            self.least = Some(folded);
+            self.rounds_without_gain = 0;
+        } else {
+            self.rounds_without_gain += 1;
+        }
+        self.rounds_without_gain >= Self::ROUNDS_MAX
+    }
 }
 
 /// True if both stand at the same positions; a shard nobody has read yet stands at zero.
@@ -254,4 +282,19 @@ pub(super) async fn drop_now(
     drop_generation(&tx, projection, generation).await?;
     tx.commit().await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_comes_no_nearer_gives_up_and_whoever_does_goes_on() {
+        let mut race = Race::default();
+        assert!(
+            [90_000, 50_000, 60_000, 50_000, 55_000, 49_000].into_iter().all(|folded| !race.is_lost(folded))
+        );
+        let lost = (0..Race::ROUNDS_MAX).map(|_| race.is_lost(49_000)).collect::<Vec<_>>();
+        assert_eq!(lost, [false, false, false, false, true]);
+    }
 }

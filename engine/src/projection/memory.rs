@@ -10,12 +10,12 @@ use kernel::{Envelope, Position, PositionToken, ShardId, StreamId};
 use tokio_util::sync::CancellationToken;
 
 use super::model::{Feeds, FoldError};
-use super::telemetry;
 use crate::feed::{FeedError, FeedName};
 use crate::follow::{
     FollowSettings, FollowerHealth, FollowerState, Followers, SpawnError, StartWork, Status, Subscription,
     WaitError, Work,
 };
+use crate::telemetry;
 
 /// A read model in memory. It folds the journal and keeps its own locks.
 pub trait MemoryProjection: Send + Sync + 'static {
@@ -32,6 +32,13 @@ pub trait MemoryProjection: Send + Sync + 'static {
     fn reset(&self, shard: ShardId);
 
     fn apply(&self, event: &Envelope) -> Result<(), FoldError>;
+
+    /// Asked of one that fails closed about a stream that can't be folded: it closes what that stream says, and nothing
+    /// else, until it is started again. `false`: it can't tell what that would be, so it stops there altogether.
+    fn close(&self, shard: ShardId, stream: &StreamId) -> bool {
+        let _ = (shard, stream);
+        false
+    }
 }
 
 /// How far an answer from memory can be trusted.
@@ -71,7 +78,7 @@ impl Memories {
         for projection in projections {
             let mut statuses = Vec::new();
             for feed in feeds.iter().filter(|feed| feed.name() == FeedName::Journal) {
-                let status = Arc::new(Status::new(projection.name(), feed.name(), feed.shard()));
+                let status = Arc::new(Status::in_memory(projection.name(), feed.name(), feed.shard()));
                 statuses.push(Arc::clone(&status));
                 let (projection, feed) = (Arc::clone(&projection), Arc::clone(feed));
                 let name = format!("{} in memory on shard {}", projection.name(), feed.shard().0);
@@ -196,10 +203,14 @@ impl MemoryWork {
     /// Goes on without the stream, or not at all.
     fn unfoldable(&mut self, position: Position, stream: &StreamId, reason: &str) -> Result<(), String> {
         let text = format!("{stream} at position {position} can't be folded: {reason}");
-        if self.projection.fails_closed() {
+        if self.projection.fails_closed() && !self.projection.close(self.status.shard, stream) {
             return Err(text);
         }
-        tracing::error!(projection.name = self.projection.name(), error = text, "a stream is left out");
+        tracing::error!(
+            projection.name = self.projection.name(),
+            error = text,
+            "a stream is left out until a binary that can fold it is started"
+        );
         self.parked.insert(stream.clone());
         self.skipped += 1;
         Ok(())
@@ -258,7 +269,6 @@ impl Work for MemoryWork {
                 }
             }
         }
-        telemetry::record(&self.status);
     }
 
     fn stopped(&mut self) {

@@ -10,7 +10,6 @@ mod memory;
 mod model;
 mod projector;
 mod rebuild;
-pub mod telemetry;
 
 pub use compare::{Comparison, TableComparison, Verification, verify};
 pub use dead_letter::{DeadLetter, DeadLetterError, DeadLetterReplay, dead_letters, replay_dead_letters};

@@ -60,6 +60,11 @@ pub enum RebuildError {
         "the two generations do not stand at the same positions; try again when the server has caught up"
     )]
     NotLevel,
+    #[error(
+        "events come faster than they are folded ({behind} in the last round); nothing was swapped. Run it again, at a \
+         quieter time or with a larger --batch: it goes on where it stopped"
+    )]
+    Outrun { behind: u64 },
     #[error("somebody else swapped or dropped it meanwhile")]
     Overtaken,
     #[error(transparent)]

@@ -118,7 +118,10 @@ impl Writer {
             metrics::histogram!(crate::telemetry::JOURNAL_COMMIT_SECONDS)
                 .record(started.elapsed().as_secs_f64());
             match result {
-                Ok(appended) => return Ok(appended),
+                Ok(appended) => {
+                    self.complain.send_if_modified(|trouble| trouble.take().is_some());
+                    return Ok(appended);
+                }
                 Err(AppendError::Refused(refusal)) => return Err(AppendFailure::Refused(refusal)),
                 Err(AppendError::Repeat) if repeats < REPEATS_MAX => repeats += 1,
                 Err(AppendError::Repeat) => return Err(AppendFailure::Unavailable("deadlock")),
@@ -127,6 +130,7 @@ impl Writer {
                         reason,
                         "the journal can't be written; commands are refused until it can"
                     );
+                    self.complain.send_replace(Some(reason));
                     return Err(AppendFailure::Unavailable("database"));
                 }
                 Err(AppendError::Fenced { shard, epoch }) => {

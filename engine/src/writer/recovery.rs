@@ -58,7 +58,10 @@ impl Writer {
     pub(super) async fn renew(&mut self) {
         let Some(lease) = self.lease else { return };
         match self.in_time(self.journal.renew(lease, self.config.lease_ttl)).await {
-            Ok(true) => {}
+            // A write of its own, so that nobody need send a command to find out that it works again.
+            Ok(true) => {
+                self.complain.send_if_modified(|trouble| trouble.take().is_some());
+            }
             Ok(false) => {
                 tracing::error!(
                     shard = lease.shard.0,

@@ -6,12 +6,14 @@ use std::fmt;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, StatusCode, header};
-use bytes::Bytes;
+use bytes::BytesMut;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Number, Value};
+use tokio::sync::OwnedSemaphorePermit;
 
+use crate::admission::SMALL_BODY_BYTES_MAX;
 use crate::problem::{FieldError, Problem};
 use crate::state::AppState;
 
@@ -56,19 +58,41 @@ impl<'de> Deserialize<'de> for NoBody {
     }
 }
 
-/// Reads a request's body, in bounded space and time.
+/// A request's body, and its room among the large ones while it is held.
+pub(super) struct ReadBody {
+    pub bytes: BytesMut,
+    pub room: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads a request's body, in bounded space and time. All large bodies together are bounded too.
 ///
 /// # Errors
-/// ERR-VAL-400: too large (status 413), too slow, broken off.
-pub(super) async fn read_body(app: &AppState, body: Body) -> Result<Bytes, Problem> {
-    let collected = Limited::new(body, app.limits.body_bytes_max).collect();
-    match tokio::time::timeout(app.limits.body_timeout, collected).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Problem::invalid("too_large", Vec::new()).with_status(StatusCode::PAYLOAD_TOO_LARGE))
+/// ERR-VAL-400: too large (status 413), too slow, broken off. ERR-SYS-503: too many large ones at once.
+pub(super) async fn read_body(app: &AppState, body: Body) -> Result<ReadBody, Problem> {
+    let mut body = Limited::new(body, app.limits.body_bytes_max);
+    let mut read = ReadBody { bytes: BytesMut::new(), room: None };
+    let reading = async {
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(broken_off)?.into_data() else { continue };
+            if read.room.is_none() && read.bytes.len() + data.len() > SMALL_BODY_BYTES_MAX {
+                let room = app.admission.large_body();
+                read.room = Some(room.ok_or_else(|| Problem::unavailable("overloaded"))?);
+            }
+            read.bytes.extend_from_slice(&data);
         }
-        Ok(Err(_)) => Err(Problem::invalid("incomplete_body", Vec::new())),
+        Ok(())
+    };
+    match tokio::time::timeout(app.limits.body_timeout, reading).await {
+        Ok(result) => result.map(|()| read),
         Err(_) => Err(Problem::invalid("body_timeout", Vec::new())),
+    }
+}
+
+fn broken_off(error: Box<dyn std::error::Error + Send + Sync>) -> Problem {
+    if error.is::<LengthLimitError>() {
+        Problem::invalid("too_large", Vec::new()).with_status(StatusCode::PAYLOAD_TOO_LARGE)
+    } else {
+        Problem::invalid("incomplete_body", Vec::new())
     }
 }
 
@@ -286,8 +310,8 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
 
     async fn from_request(request: Request, app: &AppState) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let bytes = read_body(app, body).await?;
-        read_json(&parts.headers, &bytes).map(|(value, _)| Self(value))
+        let read = read_body(app, body).await?;
+        read_json(&parts.headers, &read.bytes).map(|(value, _)| Self(value))
     }
 }
 

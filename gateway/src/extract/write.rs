@@ -9,12 +9,13 @@ use engine::command::{CommandContext, Idempotency, Receipt};
 use kernel::{Decider, Metadata, TenantId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::idempotency::Asked;
-use super::json::{read_body, read_json};
+use super::json::{ReadBody, read_body, read_json};
 use super::precondition::{etag, expected_sequence};
 use super::{IdempotencyKey, NoBody, X_POSITION};
 use crate::audit::Call;
@@ -37,6 +38,8 @@ pub struct Write<B = NoBody> {
     admitted: Admitted,
     idempotency: Option<Idempotency>,
     expected_sequence: Option<u64>,
+    /// Kept as long as the body is.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl<B: DeserializeOwned> FromRequest<AppState> for Write<B> {
@@ -47,7 +50,7 @@ impl<B: DeserializeOwned> FromRequest<AppState> for Write<B> {
         let admitted = parts.extensions.get::<Admitted>().cloned().ok_or_else(Problem::unexpected)?;
         let key = IdempotencyKey::of(&parts.headers)?;
         let expected_sequence = expected_sequence(&parts.headers)?;
-        let bytes = read_body(app, body).await?;
+        let ReadBody { bytes, room } = read_body(app, body).await?;
         let (body, canonical) = read_json(&parts.headers, &bytes)?;
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let asked = Asked { method: &parts.method, target, body: &canonical };
@@ -60,6 +63,7 @@ impl<B: DeserializeOwned> FromRequest<AppState> for Write<B> {
             admitted,
             idempotency,
             expected_sequence,
+            _room: room,
         })
     }
 }

@@ -267,7 +267,7 @@ async fn a_full_node_says_so_and_still_answers_probes() {
     let house = House::with_limits(Limits { in_flight_max: 1, ..Limits::default() }).await;
     let router = house.router(map());
     let first = tokio::spawn(Ask::new(&router, "GET", "/wait").bearer(&house.operator()).send());
-    while house.app.admission.available_permits() > 0 {
+    while house.app.admission.room() > 0 {
         tokio::task::yield_now().await;
     }
     let answer = Ask::new(&router, "GET", "/everything").bearer(&house.operator()).send().await;
@@ -281,17 +281,37 @@ async fn a_full_node_says_so_and_still_answers_probes() {
 }
 
 #[tokio::test]
+async fn a_tenant_with_its_share_under_way_is_refused_and_its_neighbour_is_not() {
+    let house = House::with_limits(Limits { tenant_in_flight_max: 1, ..Limits::default() }).await;
+    house.tenant(TENANT).await;
+    house.tenant(OTHER).await;
+    let router = house.router(map());
+    let share = house.app.admission.share_of(TENANT).unwrap();
+    let ask = |tenant: kernel::TenantId| Ask::new(&router, "GET", &format!("/tenants/{}", tenant.0));
+    let answer = ask(TENANT).bearer(&house.operator()).send().await;
+    assert_eq!(answer.problem(), (429, "ERR-RATE-429", "overloaded"));
+    assert_eq!(answer.headers["retry-after"], "1");
+    assert_eq!(ask(OTHER).bearer(&house.operator()).send().await.status, 200);
+    drop(share);
+    assert_eq!(ask(TENANT).bearer(&house.operator()).send().await.status, 200);
+    let entries = house.audit.take();
+    assert_eq!(entries.len(), 2, "the refusal waits to be told together with its like");
+    house.app.audit.flush().await;
+    assert_eq!(told(&only(house.audit.take())), (AuditOutcome::Failure, 429, "ERR-RATE-429", "overloaded"));
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_does_not_keep_its_call_out_of_the_audit_trail() {
     let house = House::with_limits(Limits { in_flight_max: 1, ..Limits::default() }).await;
     let router = house.router(map());
     let ask = tokio::spawn(Ask::new(&router, "GET", "/wait").bearer(&house.operator()).send());
-    while house.app.admission.available_permits() > 0 {
+    while house.app.admission.room() > 0 {
         tokio::task::yield_now().await;
     }
     ask.abort();
     assert!(ask.await.is_err());
     GO_ON.notify_one();
-    while house.app.admission.available_permits() == 0 {
+    while house.app.admission.room() == 0 {
         tokio::task::yield_now().await;
     }
     assert_eq!(only(house.audit.take()).metadata.action, "everything:wait");

@@ -12,7 +12,9 @@ use crate::state::AppState;
 
 /// Whether this node should get requests, and why not.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Readiness, example = json!({"ready": true, "components": [{"name": "journal", "ready": true, "state": "owned"}]}))]
+#[schema(as = Readiness, example = json!({"ready": true, "components": [
+    {"name": "journal", "ready": true, "status": "ok", "detail": "owned", "hint": null}
+]}))]
 pub struct Ready {
     ready: bool,
     components: Vec<Component>,

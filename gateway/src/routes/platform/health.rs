@@ -6,17 +6,18 @@ use utoipa::ToSchema;
 
 use crate::extract::Read;
 use crate::problem::Problem;
-use crate::readiness::Component;
+use crate::readiness::{Component, Status};
 
 /// How the platform is, as this node knows it.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = PlatformHealth, example = json!({
-    "healthy": true, "components": [{"name": "journal", "ready": true, "state": "owned"}],
+    "healthy": true,
+    "components": [{"name": "journal", "ready": true, "status": "ok", "detail": "owned", "hint": null}],
     "journal": {"writes": true, "shard": "owned", "actors_live": 12, "commands_under_way": 0, "writer_queue": 0,
-        "quarantined": []}
+        "trouble": null, "quarantined": []}
 }))]
 pub struct PlatformHealth {
-    /// True if every component is ready and no aggregate is in quarantine.
+    /// True if every component's status is `ok`.
     pub healthy: bool,
     pub components: Vec<Component>,
     pub journal: JournalHealth,
@@ -32,6 +33,8 @@ pub struct JournalHealth {
     pub actors_live: usize,
     pub commands_under_way: usize,
     pub writer_queue: usize,
+    /// Why the journal could not be written the last time, if it could not.
+    pub trouble: Option<String>,
     /// Aggregates that can't be loaded or folded, such as `tenant/018f6b1e-…`; their neighbours work on.
     pub quarantined: Vec<String>,
 }
@@ -44,14 +47,11 @@ pub struct JournalHealth {
     responses((status = OK, description = "How it is.", body = PlatformHealth)),
 )]
 pub async fn health(read: Read) -> Result<Json<PlatformHealth>, Problem> {
-    let mut components = read.app.readiness.components();
-    let database = read.app.connection().await.is_ok();
-    let state = if database { "reachable" } else { "unreachable" };
-    components.push(Component { name: "database", ready: database, state: state.to_owned() });
+    let components = read.app.readiness.components();
     let engine = read.app.engine.health();
     let quarantined: Vec<_> = engine.quarantined.iter().map(|it| it.stream.to_string()).collect();
     Ok(Json(PlatformHealth {
-        healthy: quarantined.is_empty() && components.iter().all(|component| component.ready),
+        healthy: components.iter().all(|component| component.status == Status::Ok),
         components,
         journal: JournalHealth {
             writes: engine.writes,
@@ -59,6 +59,7 @@ pub async fn health(read: Read) -> Result<Json<PlatformHealth>, Problem> {
             actors_live: engine.actors_live,
             commands_under_way: engine.commands_under_way,
             writer_queue: engine.writer_queue,
+            trouble: engine.trouble,
             quarantined,
         },
     }))

@@ -56,7 +56,7 @@ impl From<FollowerHealth> for ProjectionView {
 
 /// Show how far the read models got
 ///
-/// Those in tables and those in memory, on this node.
+/// Those in tables, those in memory and the process managers, on this node.
 #[utoipa::path(
     get,
     path = "/api/operator/projections",
@@ -64,6 +64,6 @@ impl From<FollowerHealth> for ProjectionView {
     responses((status = OK, description = "All of them.", body = PageBody<ProjectionView>)),
 )]
 pub async fn projections(read: Read) -> Result<Json<PageBody<ProjectionView>>, Problem> {
-    let items = read.app.readiness.projections().into_iter().map(ProjectionView::from).collect();
+    let items = read.app.readiness.followers().into_iter().map(ProjectionView::from).collect();
     Ok(Json(PageBody { items, next_cursor: None }))
 }
