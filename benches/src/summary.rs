@@ -30,11 +30,13 @@ impl Spread {
         }
     }
 
-    /// One series over another: the ratio of the medians, and the spread over the rounds side by side.
+    /// One series over another: the ratio of the medians, and the spread over the rounds side by side. No number (NaN)
+    /// beside a median of zero: what did nothing at all can't be compared with.
     pub fn ratio(ours: &[f64], theirs: &[f64]) -> Self {
         let (us, them) = (Self::of(ours.iter().copied()), Self::of(theirs.iter().copied()));
         let sides = Self::of(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs));
-        Self { median: us.median / them.median, ..sides }
+        let median = if them.median > 0.0 { us.median / them.median } else { f64::NAN };
+        Self { median, ..sides }
     }
 
     /// How far highest and lowest are apart, as a share of the median.

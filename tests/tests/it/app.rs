@@ -1,5 +1,6 @@
 //! A server of a test's own, on a database of its own, and requests that read like a script.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aggregates::membership::{Membership, MembershipCommand};
@@ -25,7 +26,7 @@ pub struct TestApp {
     pub db: TestDb,
     pub server: Server,
     pub http: reqwest::Client,
-    _data_dir: TempDir,
+    data_dir: TempDir,
 }
 
 /// A tenant that was provisioned, with its first owner as a member.
@@ -64,7 +65,12 @@ impl TestApp {
         all.extend(flags);
         let settings = Settings::from_flags(all).expect("the settings are right");
         let server = Server::start(settings).await.expect("the server starts");
-        Self { db, server, http: reqwest::Client::new(), _data_dir: data_dir }
+        Self { db, server, http: reqwest::Client::new(), data_dir }
+    }
+
+    /// Where the server keeps its keys.
+    pub fn data_dir(&self) -> PathBuf {
+        self.data_dir.path().join("data")
     }
 
     /// A token for a role of the platform, or of a tenant, that is nobody's in particular.

@@ -16,7 +16,7 @@ use engine::feed::{Feed, Live};
 use engine::journal::PgFeed;
 use engine::keyring::{Keyring, MASTER_KEY_FILE};
 use gateway::keys::{KeyStore, MasterKey};
-use kernel::{ClaimChange, CommandId, Decider, Envelope, Position, ShardId, StreamId};
+use kernel::{ClaimChange, CommandId, Decider, Envelope, Position, ShardId, StreamId, Upcaster};
 
 use crate::caller::Acknowledged;
 use crate::db::{connect, pool};
@@ -79,13 +79,18 @@ impl Sound {
 
 /// The codec of a server that has its data in `data`.
 pub async fn codec_of(server: &ConnectInfo, data: &Path) -> Codec {
+    codec_with(server, data, schemas::upcasters()).await
+}
+
+/// The same for a release that knows other old shapes.
+pub async fn codec_with(server: &ConnectInfo, data: &Path, upcasters: Vec<Upcaster>) -> Codec {
     let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
     let data = data.to_owned();
     let master = Arc::new(move || MasterKey::of_data_dir(&data, false));
     let store = KeyStore::new(pool(server), master.clone(), clock.clone(), ids.clone());
     let (_, claim_key) = store.open("http://localhost").await.unwrap();
     let keyring = Keyring::open(pool(server), master, clock, ids, false).await.unwrap();
-    Codec::sealing(Arc::new(keyring), schemas::upcasters(), &claim_key)
+    Codec::sealing(Arc::new(keyring), upcasters, &claim_key)
 }
 
 /// The same of the journal alone, whoever's events they are; returns how many there are.

@@ -271,7 +271,7 @@ async fn a_flood_of_silent_connections_keeps_nobody_out_for_long() {
     assert!(answer.is_empty());
 }
 
-/// CC-TEN-001: a tenant's flood is its own affair.
+/// A tenant's flood is its own affair.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_hundred_tenants_one_floods_and_the_others_are_all_served() {
     const POLITE: usize = 99;

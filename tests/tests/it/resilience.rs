@@ -8,7 +8,6 @@ use std::sync::Arc;
 use aggregates::tenant::{Tenant, TenantCommand};
 use cluster::Cluster;
 use engine::clock::{SystemClock, SystemIds};
-use engine::codec::{Codec, Plain};
 use engine::feed::Live;
 use engine::journal::PgJournal;
 use engine::writer::WriterConfig;
@@ -22,6 +21,7 @@ use uuid::Uuid;
 use crate::app::{Answer, TestApp};
 use crate::db::{connect, pool};
 use crate::engine_postgres::context;
+use crate::invariants;
 use crate::server_process::{ServerProcess, eventually};
 
 /// A component of the platform, as an operator sees it.
@@ -65,7 +65,7 @@ async fn an_aggregate_that_cannot_be_read_is_set_aside_and_its_neighbours_work_o
     let (poisoned, neighbour) = (app.provision("poisoned").await, app.provision("neighbour").await);
     let owner = connect(&app.db.owner_info).await;
     let last = "SELECT aggregate_type, aggregate_id, sequence + 1, 'tenant.renamed', '1', '{\"Renamed\": {}}'::json, \
-                metadata, shard, p.last_position, tenant, gen_random_uuid(), 0, actor, role, correlation_id, \
+                '{\"action\": \"tenants:rename\", \"actor_kind\": \"operator\"}'::json, shard, p.last_position, tenant, gen_random_uuid(), 0, actor, role, correlation_id, \
                 causation_id, recorded_at FROM events, p WHERE aggregate_id = $1 ORDER BY sequence DESC LIMIT 1";
     let advance = "UPDATE journal_shard SET last_position = last_position + 1 RETURNING last_position";
     let poison = format!("WITH p AS ({advance}) INSERT INTO events {last}");
@@ -98,10 +98,11 @@ async fn an_aggregate_that_cannot_be_read_is_set_aside_and_its_neighbours_work_o
     assert_eq!(ready(&app).await, StatusCode::OK);
 
     // A release that knows the event reads on as if nothing had been.
+    let data_dir = app.data_dir();
     app.server.stop().await;
     let mended = Upcaster { event_type: "tenant.renamed", from_version: "1", upcast: renamed };
-    let codec = Codec::new(Arc::new(Plain), vec![mended], &[7; 32]);
     let server = &app.db.server_info;
+    let codec = invariants::codec_with(server, &data_dir, vec![mended]).await;
     let journal = PgJournal::new(server.key_values().parse().unwrap(), pool(server), codec).unwrap();
     let config = EngineConfig::new(WriterConfig::new(ShardId(0), Uuid::from_u128(1)));
     let live = Live::default();
