@@ -198,6 +198,7 @@ impl Server {
 
     async fn listen(&mut self, settings: &Settings) -> anyhow::Result<()> {
         let limits = settings.connection_limits();
+        let mut ahead = Vec::new();
         for (listener, address) in
             [(Listener::Public, settings.store.listen), (Listener::Admin, settings.admin_listen)]
         {
@@ -213,18 +214,19 @@ impl Server {
                     router = cors::allow(router, &settings.cors_origins);
                 }
             }
-            self.listeners.push(tokio::spawn(serve_tcp(
-                bound,
-                router,
-                limits.clone(),
-                self.listening.clone(),
-            )));
+            ahead.push((bound, router));
         }
         let (url, issuer) = (format!("http://{}", self.public), settings.store.public_url());
         self.data_dir.announce(&Announcement { url, issuer })?;
         let socket = local::listen(self.data_dir.path()).context("the local socket can't be opened")?;
         let router = local::router(self.state.clone());
-        self.listeners.push(tokio::spawn(serve_unix(socket, router, limits, self.listening.clone())));
+        let serving = serve_unix(socket, router, limits.clone(), self.listening.clone());
+        self.listeners.push(tokio::spawn(serving));
+        // Last, so that whoever finds it ready finds the local socket too.
+        for (bound, router) in ahead {
+            let serving = serve_tcp(bound, router, limits.clone(), self.listening.clone());
+            self.listeners.push(tokio::spawn(serving));
+        }
         Ok(())
     }
 

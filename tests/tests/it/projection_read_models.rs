@@ -110,6 +110,9 @@ fn a_full_history() -> Vec<Envelope> {
         to_tenant(2, TenantEvent::ApplicationDisconnected { application: application(1) }),
         invited(2, 2, 1, Role::User),
         to_membership(2, 2, MembershipEvent::Removed {}),
+        registered(2, "bob@bee.example", "Brewer"),
+        to_user(2, UserEvent::SubjectForgotten {}),
+        to_tenant(2, TenantEvent::Purged {}),
     ]
 }
 
