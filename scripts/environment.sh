@@ -35,6 +35,9 @@ case ":$PATH:" in
 esac
 export PATH
 
+# An ordinary user's soft limit (1,024) is too low for a server with many clients; its hard limit is ours to use.
+ulimit -S -n "$(ulimit -H -n)" 2>/dev/null || true
+
 # Where cargo puts what it builds.
 TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}"
 
