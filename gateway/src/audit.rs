@@ -1,6 +1,7 @@
-//! Gets calls into the audit trail: one entry each, and one per minute for what strangers try in vain.
+//! Gets calls into the audit trail: one entry each, and one per minute for what strangers try in vain and for floods.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::request::RequestInfo;
 
 /// How often counted calls become entries.
 const FLUSH_EVERY: Duration = Duration::from_secs(60);
+/// Calls refused for want of room or database that get an entry each between two flushes; further ones are counted
+/// (ADR-AUD-002), so that a flood of calls does not become a flood of entries.
+pub const REFUSALS_EACH_MAX: u32 = 1_000;
 /// Different calls that are counted at a time, at most.
 const COUNTED_MAX: usize = 10_000;
 
@@ -57,6 +61,8 @@ pub struct Audit {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     counted: Mutex<HashMap<Counted, u64>>,
+    /// Refusals that got an entry of their own since the last flush.
+    refusals: AtomicU32,
 }
 
 /// A call that is to be audited.
@@ -103,7 +109,7 @@ impl Call {
 
 impl Audit {
     pub fn new(sink: Arc<dyn AuditSink>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { sink, clock, ids, counted: Mutex::default() }
+        Self { sink, clock, ids, counted: Mutex::default(), refusals: AtomicU32::new(0) }
     }
 
     fn entry(&self, metadata: Metadata, fact: AuditFact) -> AuditEntry {
@@ -131,6 +137,18 @@ impl Audit {
             Ok(()) => Ok(()),
             Err(_) => self.count(call, &fact),
         }
+    }
+
+    /// Notes a call that was refused for want of room or database; waits for nobody. It gets an entry of its own, or is
+    /// counted if there were [`REFUSALS_EACH_MAX`] since the last flush.
+    ///
+    /// # Errors
+    /// As [`Audit::enqueue`].
+    pub fn refused(&self, call: &Call, fact: AuditFact) -> Result<(), LedgerError> {
+        if call.caller.role.is_none() || self.refusals.fetch_add(1, Ordering::Relaxed) >= REFUSALS_EACH_MAX {
+            return self.count(call, &fact);
+        }
+        self.enqueue(call, fact)
     }
 
     /// Counts a call; within a minute it is an entry, together with all like it.
@@ -161,6 +179,7 @@ impl Audit {
 
     /// Makes entries of what was counted. What can't be written is counted on.
     pub async fn flush(&self) {
+        self.refusals.store(0, Ordering::Relaxed);
         let counted: Vec<(Counted, u64)> = self.counted().drain().collect();
         for (key, count) in counted {
             let outcome = match key.outcome {

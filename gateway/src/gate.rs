@@ -73,8 +73,8 @@ pub async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Res
     let room = match admit(&app, &endpoint, &call) {
         Ok(room) => room,
         Err(problem) => {
-            // Strangers' kinds always have room, and so have most others.
-            let _ = app.audit.count(&call, &call.fact(problem.status.as_u16(), Some(&problem)));
+            // It is refused in any case; strangers' kinds always have room, and so have most others.
+            let _ = app.audit.refused(&call, call.fact(problem.status.as_u16(), Some(&problem)));
             return problem.into_response();
         }
     };
@@ -298,8 +298,8 @@ async fn audit(
     let is_stranger = call.caller.role.is_none() && !endpoint.anyone;
     let audited = match endpoint.audited {
         _ if is_stranger => app.audit.count(&call, &fact),
-        // A flood must not become a flood of entries, nor wait for the disk it was refused for.
-        _ if problem.is_some_and(Problem::is_no_decision) => app.audit.count(&call, &fact),
+        // It does not wait for the disk it was refused for.
+        _ if problem.is_some_and(Problem::is_no_decision) => app.audit.refused(&call, fact),
         Audited::Queued => app.audit.enqueue(&call, fact),
         Audited::Durably | Audited::Never(_) => {
             let recorded = app.audit.record(call.metadata(), fact);

@@ -206,8 +206,8 @@ impl Problem {
         Self { members: Box::new(members), ..self }
     }
 
-    /// True if nothing was decided about the call: there was no room for it, or no database. Such refusals are audited
-    /// together, with their number.
+    /// True if nothing was decided about the call: there was no room for it, or no database. Such refusals don't wait
+    /// for their audit entry, and floods of them are audited together, with their number (ADR-AUD-002).
     pub fn is_no_decision(&self) -> bool {
         let no_room = matches!(&*self.detail, "busy" | "overloaded");
         self.code == Code::TooMany

@@ -2,6 +2,7 @@
 
 mod access;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 use utoipa_axum::routes;
 
+use crate::audit::REFUSALS_EACH_MAX;
 use crate::endpoint::{Endpoint, TenantRule};
 use crate::extract::Read;
 use crate::problem::Problem;
@@ -295,9 +297,35 @@ async fn a_tenant_with_its_share_under_way_is_refused_and_its_neighbour_is_not()
     drop(share);
     assert_eq!(ask(TENANT).bearer(&house.operator()).send().await.status, 200);
     let entries = house.audit.take();
-    assert_eq!(entries.len(), 2, "the refusal waits to be told together with its like");
+    assert_eq!(entries.len(), 3, "one entry for each call");
+    assert_eq!(told(&entries[0]), (AuditOutcome::Failure, 429, "ERR-RATE-429", "overloaded"));
+    assert_eq!(entries[0].metadata.tenant, Some(TENANT));
+}
+
+/// REQUIREMENTS §1, rule 5
+#[tokio::test]
+async fn each_call_refused_for_want_of_room_is_audited_and_a_flood_of_them_by_its_number() {
+    let house = House::with_limits(Limits { tenant_in_flight_max: 1, ..Limits::default() }).await;
+    house.tenant(TENANT).await;
+    let router = house.router(map());
+    let _share = house.app.admission.share_of(TENANT).unwrap();
+    let (path, operator) = (format!("/tenants/{}", TENANT.0), house.operator());
+    let flood = 3;
+    for _ in 0..REFUSALS_EACH_MAX + flood {
+        assert_eq!(Ask::new(&router, "GET", &path).bearer(&operator).send().await.status, 429);
+    }
+    let entries = house.audit.take();
+    assert_eq!(entries.len() as u32, REFUSALS_EACH_MAX);
+    let one = &entries[0];
+    assert_eq!((one.fact.count, one.fact.resource_id.as_deref()), (1, Some(&*TENANT.to_string())));
+    let calls: BTreeSet<_> = entries.iter().map(|entry| entry.metadata.correlation_id.0).collect();
+    assert_eq!(calls.len(), entries.len(), "each entry names its call");
     house.app.audit.flush().await;
-    assert_eq!(told(&only(house.audit.take())), (AuditOutcome::Failure, 429, "ERR-RATE-429", "overloaded"));
+    let rest = only(house.audit.take());
+    assert_eq!((rest.fact.count, told(&rest)), (flood.into(), told(one)));
+    assert_eq!((&rest.metadata.actor, rest.metadata.tenant), (&one.metadata.actor, Some(TENANT)));
+    assert_eq!(Ask::new(&router, "GET", &path).bearer(&operator).send().await.status, 429);
+    assert_eq!(only(house.audit.take()).fact.count, 1, "after the flush each has its own again");
 }
 
 #[tokio::test]
