@@ -114,6 +114,8 @@ pub(crate) fn initialise(
         let password_file = format!("--pwfile={}", password_file.display());
         let fixed = [
             "--encoding=UTF8",
+            // By code point, as C.UTF-8 orders too, but compared as bytes: every key here is or holds text.
+            "--lc-collate=C",
             "--data-checksums",
             "--auth-local=scram-sha-256",
             "--auth-host=scram-sha-256",
