@@ -40,6 +40,10 @@ use crate::report::{Entry, Outcome, Report};
 use crate::server::Private;
 use crate::workloads::{ALL, Workload};
 
+/// As in `tenantry`, and for the peer too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Workloads side by side with their peers, in alternating rounds of one run
 #[derive(Debug, Parser)]
 #[command(version)]

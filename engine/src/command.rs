@@ -1,5 +1,6 @@
 //! What goes into dispatch and what comes out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -18,7 +19,8 @@ pub struct Idempotency {
 /// Everything about a command but the command.
 #[derive(Clone, Debug)]
 pub struct CommandContext {
-    pub metadata: Metadata,
+    /// Shared with what becomes of the command: its events, and what is told of them.
+    pub metadata: Arc<Metadata>,
     /// `None`: nothing is stored, and a repetition is a new command.
     pub idempotency: Option<Idempotency>,
     /// The sequence the caller last saw (`If-Match`); another one is refused.
@@ -30,6 +32,7 @@ pub struct CommandContext {
 impl CommandContext {
     /// A command without an id or expectation, with five seconds to reach the writer.
     pub fn new(metadata: Metadata) -> Self {
+        let metadata = Arc::new(metadata);
         Self { metadata, idempotency: None, expected_sequence: None, deadline: Duration::from_secs(5) }
     }
 }

@@ -130,20 +130,22 @@ impl Engine {
         command: D::Command,
         context: CommandContext,
     ) -> Result<Receipt, DispatchError<D::Rejection>> {
-        let result = self.carry_out::<D>(id, command, context).await;
-        let outcome = match &result {
-            Ok(receipt) if receipt.changed() => "changed",
-            Ok(_) => "unchanged",
-            Err(DispatchError::Rejected { .. } | DispatchError::ClaimTaken { .. }) => "rejected",
-            Err(_) => "failed",
+        let directory = self.directory::<D>();
+        let result = self.carry_out(&directory, id, command, context).await;
+        let carried_out = &directory.carried_out;
+        let counter = match &result {
+            Ok(receipt) if receipt.changed() => &carried_out.changed,
+            Ok(_) => &carried_out.unchanged,
+            Err(DispatchError::Rejected { .. } | DispatchError::ClaimTaken { .. }) => &carried_out.rejected,
+            Err(_) => &carried_out.failed,
         };
-        metrics::counter!(crate::telemetry::COMMANDS, "aggregate" => D::TYPE, "outcome" => outcome)
-            .increment(1);
+        counter.increment(1);
         result
     }
 
     async fn carry_out<D: Decider>(
         &self,
+        directory: &Arc<Directory<D>>,
         id: Uuid,
         command: D::Command,
         context: CommandContext,
@@ -170,7 +172,7 @@ impl Engine {
         }
         let (reply, answer) = oneshot::channel();
         let order = Order { command, context, deadline, reply, attempts: 0, permit, load: None };
-        self.directory::<D>().send(id, order).map_err(|failure| match failure {
+        directory.send(id, order).map_err(|failure| match failure {
             SendFailure::Full(intake) => {
                 metrics::counter!(crate::telemetry::COMMANDS_REFUSED, "intake" => intake.as_str())
                     .increment(1);

@@ -7,7 +7,7 @@ use kernel::{Envelope, Position, ShardId, StreamId};
 use tokio::sync::broadcast;
 
 /// How many batches a slow follower may be behind before it must read the feed itself.
-const LIVE_BATCHES_MAX: usize = 1024;
+const LIVE_BATCHES_MAX: usize = 256;
 
 /// Which feed. The names are part of the storage format (checkpoints).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +46,54 @@ pub enum FeedError {
     Undecodable { feed: FeedName, position: Position, stream: StreamId, reason: String },
 }
 
+/// What is told live: one batch, made once and shared by all who follow.
+pub type Told = Arc<[Arc<Envelope>]>;
+
+/// Which streams concern a follower. Events of all others are passed without being shown, read or decoded for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    All,
+    /// The streams of these aggregate types.
+    Only(&'static [&'static str]),
+}
+
+impl Interest {
+    pub fn concerns(self, stream: &StreamId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(types) => types.contains(&stream.aggregate_type.as_ref()),
+        }
+    }
+
+    /// The aggregate types, or `None` for all.
+    pub const fn aggregate_types(self) -> Option<&'static [&'static str]> {
+        match self {
+            Self::All => None,
+            Self::Only(types) => Some(types),
+        }
+    }
+}
+
+/// What was found after a position.
+#[derive(Clone, Debug, Default)]
+pub struct Read {
+    pub events: Vec<Arc<Envelope>>,
+    /// Everything up to here was looked at. Not beyond where it began: there is nothing more.
+    pub through: Position,
+    /// The last position known to be committed.
+    pub head: Position,
+}
+
+impl Read {
+    /// A window of positions, `after` and up to `end`, read after `head` was.
+    pub fn of_window(events: Vec<Arc<Envelope>>, after: Position, end: Position, head: Position) -> Self {
+        // What was found beyond the head was committed in between, and everything before it too.
+        let last = events.last().map_or(after, |last| last.position);
+        let through = end.min(head).max(last);
+        Self { events, through, head: head.max(through) }
+    }
+}
+
 /// Something with dense positions from 1, in commit order, that never loses a row while it is followed.
 #[async_trait]
 pub trait Feed: Send + Sync + 'static {
@@ -53,21 +101,22 @@ pub trait Feed: Send + Sync + 'static {
 
     fn shard(&self) -> ShardId;
 
-    /// The envelopes after a position, in order, at most `limit` stored events of them.
+    /// Looks at the positions after one, at most `limit` of them, and gives what stands there of the streams that
+    /// are asked for, in order.
     ///
     /// An upcaster may split one stored event: its parts share the position and are never torn apart.
-    async fn read(&self, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError>;
+    async fn read(&self, after: Position, limit: usize, of: Interest) -> Result<Read, FeedError>;
 
     /// The last committed position.
     async fn head(&self) -> Result<Position, FeedError>;
 
     /// What this process appends from now on. A hint: whoever finds a gap, or lags, reads the feed.
-    fn live(&self) -> broadcast::Receiver<Arc<[Envelope]>>;
+    fn live(&self) -> broadcast::Receiver<Told>;
 }
 
 /// The in-process channel from whoever appends to whoever follows.
 #[derive(Clone, Debug)]
-pub struct Live(broadcast::Sender<Arc<[Envelope]>>);
+pub struct Live(broadcast::Sender<Told>);
 
 impl Default for Live {
     fn default() -> Self {
@@ -77,11 +126,11 @@ impl Default for Live {
 
 impl Live {
     /// Tells all followers; nobody listening is no error.
-    pub fn tell(&self, batch: Arc<[Envelope]>) {
+    pub fn tell(&self, batch: Told) {
         let _ = self.0.send(batch);
     }
 
-    pub fn listen(&self) -> broadcast::Receiver<Arc<[Envelope]>> {
+    pub fn listen(&self) -> broadcast::Receiver<Told> {
         self.0.subscribe()
     }
 

@@ -14,11 +14,12 @@ use kernel::{Clock, Envelope, Event, EventId, Position, ShardId, StreamId};
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::audit::{AuditEntry, AuditEvent};
 use crate::codec::{Codec, CodecError, Place};
-use crate::feed::{Feed, FeedError, FeedName, Live};
+use crate::feed::{Feed, FeedError, FeedName, Interest, Live, Read, Told};
 use crate::journal::{Context, StoredMetadata, marked_origin, stored_metadata};
 use crate::keyring::{DataKey, Held, KeyColumns, Known};
 
@@ -238,7 +239,8 @@ impl LedgerWriter {
             let told = entries
                 .iter()
                 .zip(first..)
-                .filter_map(|(e, at)| envelope(e, &held, Position(at), row.get(1)));
+                .filter_map(|(e, at)| envelope(e, &held, Position(at), row.get(1)))
+                .map(Arc::new);
             self.live.tell(told.collect());
         }
         Ok(())
@@ -330,10 +332,16 @@ fn envelope(
         event_type: event.event_type().into(),
         event_version: event.event_version().into(),
         payload: serde_json::to_value(&event).ok()?,
-        metadata,
+        metadata: Arc::new(metadata),
         // The time of an audit entry is when it happened; recorded_at orders only the ledger.
         recorded_at: recorded_at.max(entry.occurred_at),
     })
+}
+
+const HEAD: &str = "SELECT last_position FROM ledger_shard WHERE ledger = 'audit' AND shard = $1";
+
+fn position_of(row: &tokio_postgres::Row) -> Position {
+    Position(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0))
 }
 
 /// The audit ledger as followers see it.
@@ -359,13 +367,20 @@ impl Feed for AuditFeed {
         SHARD
     }
 
-    async fn read(&self, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError> {
+    async fn read(&self, after: Position, limit: usize, of: Interest) -> Result<Read, FeedError> {
         let client = self.pool.get().await?;
-        let statement = client.prepare_cached(include_str!("journal/sql/read_audit.sql")).await?;
-        let after = i64::try_from(after.0).unwrap_or(i64::MAX);
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = client.query(&statement, &[&SHARD.0, &after, &limit]).await?;
+        let (head, window) = futures::try_join!(
+            client.prepare_cached(HEAD),
+            client.prepare_cached(include_str!("journal/sql/read_audit.sql"))
+        )?;
+        let end = Position(after.0.saturating_add(limit as u64));
+        let [from, to] = [after, end].map(|position| i64::try_from(position.0).unwrap_or(i64::MAX));
+        let window_of: [&(dyn ToSql + Sync); 3] = [&SHARD.0, &from, &to];
+        // Both in one go, the head first: everything up to it was committed when the window is looked at.
+        let (head, rows) =
+            futures::try_join!(client.query_one(&head, &window_of[..1]), client.query(&window, &window_of))?;
         drop(client);
+        let head = position_of(&head);
         let place_of = |row: &tokio_postgres::Row| {
             let position = Position(u64::try_from(row.get::<_, i64>("position")).unwrap_or(0));
             (position, StreamId::new("audit", row.get("entry_id")))
@@ -400,7 +415,7 @@ impl Feed for AuditFeed {
             };
             let metadata = metadata.into_metadata(context).map_err(|e| broken(row, e.to_string()))?;
             let recorded: DateTime<Utc> = row.get("recorded_at");
-            entries.push(Envelope {
+            entries.push(Arc::new(Envelope {
                 shard: SHARD,
                 position,
                 event_id: EventId(stream.id),
@@ -411,25 +426,22 @@ impl Feed for AuditFeed {
                 event_type: "audit.recorded".into(),
                 event_version: "1".into(),
                 payload,
-                metadata,
+                metadata: Arc::new(metadata),
                 recorded_at: recorded.max(row.get("occurred_at")),
-            });
+            }));
         }
-        Ok(entries)
+        let mut read = Read::of_window(entries, after, end, head);
+        read.events.retain(|entry| of.concerns(&entry.stream));
+        Ok(read)
     }
 
     async fn head(&self) -> Result<Position, FeedError> {
         let client = self.pool.get().await?;
-        let row = client
-            .query_one(
-                "SELECT last_position FROM ledger_shard WHERE ledger = 'audit' AND shard = $1",
-                &[&SHARD.0],
-            )
-            .await?;
-        Ok(Position(u64::try_from(row.get::<_, i64>(0)).unwrap_or(0)))
+        let statement = client.prepare_cached(HEAD).await?;
+        Ok(position_of(&client.query_one(&statement, &[&SHARD.0]).await?))
     }
 
-    fn live(&self) -> broadcast::Receiver<Arc<[Envelope]>> {
+    fn live(&self) -> broadcast::Receiver<Told> {
         self.live.listen()
     }
 }

@@ -14,12 +14,14 @@ mod batch;
 mod incarnation;
 mod ownership;
 mod recovery;
+mod teller;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use kernel::{Clock, Envelope, Ids, Position, ShardId, StreamId};
+use kernel::{Clock, Ids, ShardId, StreamId};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
@@ -31,6 +33,7 @@ use incarnation::Doubts;
 pub use incarnation::{Incarnation, Trust};
 pub use ownership::Ownership;
 use ownership::Told;
+use teller::Teller;
 
 /// Bounds and patience of a writer.
 #[derive(Clone, Debug)]
@@ -40,6 +43,8 @@ pub struct WriterConfig {
     pub node: Uuid,
     /// Items in one transaction, at most.
     pub batch_items_max: usize,
+    /// Of these one tenant's, at most, while others wait too: a flood must not make its neighbours' commits long.
+    pub batch_tenant_items_max: usize,
     /// How long a lease lasts without being prolonged.
     pub lease_ttl: Duration,
     /// How long the database may take to answer before the connection is given up and the outcome settled on another
@@ -57,6 +62,7 @@ impl WriterConfig {
             shard,
             node,
             batch_items_max: 1024,
+            batch_tenant_items_max: 64,
             lease_ttl: Duration::from_secs(10),
             answer_max: Duration::from_secs(15),
             unclear_patience: Duration::from_secs(10),
@@ -112,9 +118,9 @@ impl WriterHandle {
         let (complain, trouble) = watch::channel(None);
         let (told, doubts) = (Arc::new(Told::default()), Arc::new(Doubts::default()));
         let writer = Writer {
+            teller: Teller::start(config.shard, live),
             config,
             journal,
-            live,
             clock,
             ids,
             told: told.clone(),
@@ -181,7 +187,7 @@ impl WriterHandle {
 struct Writer {
     config: WriterConfig,
     journal: Arc<dyn Journal>,
-    live: Live,
+    teller: Teller,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     told: Arc<Told>,
@@ -193,14 +199,14 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self, mut queue: mpsc::Receiver<Queued>, mut stopping: watch::Receiver<bool>) {
-        let mut gathered = Vec::with_capacity(self.config.batch_items_max);
+        let mut waiting = VecDeque::with_capacity(self.config.batch_items_max);
         let mut renew = tokio::time::interval(self.config.lease_ttl / 3);
         renew.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !*stopping.borrow() {
             if self.lease.is_none() {
                 tokio::select! {
                     biased;
-                    () = self.take_shard(&mut queue) => {}
+                    () = self.take_shard(&mut waiting, &mut queue) => {}
                     _ = stopping.changed() => break,
                 }
                 continue;
@@ -208,18 +214,22 @@ impl Writer {
             tokio::select! {
                 biased;
                 _ = renew.tick() => self.renew().await,
-                received = queue.recv_many(&mut gathered, self.config.batch_items_max) => {
-                    if received == 0 {
-                        break;
-                    }
-                    self.write(&mut gathered).await;
+                first = queue.recv(), if waiting.is_empty() => {
+                    let Some(first) = first else { break };
+                    waiting.push_back(first);
+                }
+                // Whoever came meanwhile is looked at too: what was set aside must not go before all of them.
+                () = std::future::ready(()), if !waiting.is_empty() => {
+                    waiting.extend(std::iter::from_fn(|| queue.try_recv().ok()));
+                    self.write(&mut waiting).await;
                 }
                 _ = stopping.changed() => break,
             }
         }
         queue.close();
-        while self.lease.is_some() && queue.recv_many(&mut gathered, self.config.batch_items_max).await > 0 {
-            self.write(&mut gathered).await;
+        waiting.extend(std::iter::from_fn(|| queue.try_recv().ok()));
+        while !waiting.is_empty() {
+            self.write(&mut waiting).await;
         }
         if let Some(lease) = self.lease.take()
             && let Err(error) = self.journal.release(lease).await
@@ -233,15 +243,6 @@ impl Writer {
         let doubts = self.doubts.of(&queued.item.stream).load(Ordering::Acquire);
         !queued.incarnation.is_poisoned()
             && queued.incarnation.trust() == Trust { lineage: self.lineage, doubts }
-    }
-
-    /// Tells followers what was appended; never waits for them.
-    fn publish(&self, envelopes: Vec<Envelope>) {
-        if let Some(last) = envelopes.last() {
-            let Position(position) = last.position;
-            metrics::gauge!(crate::telemetry::JOURNAL_POSITION).set(position as f64);
-            self.live.tell(envelopes.into());
-        }
     }
 }
 

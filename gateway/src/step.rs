@@ -74,7 +74,7 @@ fn context<B>(
     let action = format!("{}.{name}", whole.action);
     let command_id = idempotency.map(|idempotency| idempotency.id);
     CommandContext {
-        metadata: Metadata { action, command_id, causation_id, ..whole },
+        metadata: Metadata { action, command_id, causation_id, ..whole }.into(),
         idempotency,
         expected_sequence: None,
         deadline: write.app.limits.command_deadline,

@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use engine::audit::AuditEntry;
 use engine::clock::SystemIds;
 use engine::command::CommandContext;
-use engine::feed::{Feed, FeedError, FeedName, Live};
+use engine::feed::{Feed, FeedError, FeedName, Interest, Live, Read, Told};
 use engine::journal::{Journal, MemoryJournal};
 use engine::ledger::LedgerError;
 use engine::process::Processes;
@@ -107,13 +107,13 @@ impl Feed for Silent {
     fn shard(&self) -> ShardId {
         ShardId(0)
     }
-    async fn read(&self, _: Position, _: usize) -> Result<Vec<Envelope>, FeedError> {
+    async fn read(&self, _: Position, _: usize, _: Interest) -> Result<Read, FeedError> {
         std::future::pending().await
     }
     async fn head(&self) -> Result<Position, FeedError> {
         std::future::pending().await
     }
-    fn live(&self) -> broadcast::Receiver<Arc<[Envelope]>> {
+    fn live(&self) -> broadcast::Receiver<Told> {
         Live::default().listen()
     }
 }
@@ -200,7 +200,7 @@ impl House {
             event_type: event.event_type().into(),
             event_version: event.event_version().into(),
             payload: serde_json::to_value(event).unwrap(),
-            metadata: metadata(),
+            metadata: Arc::new(metadata()),
             recorded_at: self.clock.now(),
         };
         self.access.apply(&envelope).unwrap();

@@ -1,6 +1,7 @@
 //! What stands around a payload: which stream, who, why, when.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -108,7 +109,8 @@ pub struct Envelope {
     pub event_version: Cow<'static, str>,
     /// Externally tagged: `{"Suspended": {…}}`.
     pub payload: serde_json::Value,
-    pub metadata: Metadata,
+    /// Shared by the events of one command.
+    pub metadata: Arc<Metadata>,
     /// When the journal took it; never decreases with the position.
     pub recorded_at: DateTime<Utc>,
 }

@@ -1,10 +1,12 @@
 //! The application directory: managed applications and their API keys.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
+use engine::feed::Interest;
 use engine::projection::{FoldError, Projection, Tables, view};
 use kernel::{ApplicationId, Envelope, KeyId};
 use schemas::events::ApplicationEvent;
@@ -210,6 +212,10 @@ impl Projection for ApplicationDirectory {
         VERSION
     }
 
+    fn interest(&self) -> Interest {
+        Interest::Only(&["application"])
+    }
+
     fn tables(&self) -> &'static [&'static str] {
         &["application_directory", "application_keys"]
     }
@@ -222,7 +228,7 @@ impl Projection for ApplicationDirectory {
         &self,
         tx: &Transaction<'_>,
         tables: &Tables,
-        events: &[Envelope],
+        events: &[Arc<Envelope>],
     ) -> Result<(), FoldError> {
         entity::fold::<ApplicationRow>(tx, &tables.name("application_directory"), events).await?;
         entity::fold::<KeyRow>(tx, &tables.name("application_keys"), events).await

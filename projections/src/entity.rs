@@ -3,6 +3,7 @@
 //! So a batch costs two statements per table, however many events it has, and the fold is a pure function.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
@@ -32,12 +33,12 @@ pub(crate) fn missing<R>(row: Option<R>, envelope: &Envelope) -> Result<R, FoldE
 pub(crate) async fn fold<E: Entity>(
     tx: &Transaction<'_>,
     table: &str,
-    events: &[Envelope],
+    events: &[Arc<Envelope>],
 ) -> Result<(), FoldError> {
     let mut concerned = Vec::new();
     for envelope in events {
         if let Some((id, event)) = E::event(envelope)? {
-            concerned.push((id, event, envelope));
+            concerned.push((id, event, &**envelope));
         }
     }
     if concerned.is_empty() {
@@ -70,22 +71,18 @@ async fn load<E: Entity>(
 }
 
 /// Writes rows; the columns are the row's fields.
-pub(crate) async fn store<R: Serialize>(
-    tx: &Transaction<'_>,
-    table: &str,
-    rows: Vec<R>,
-) -> Result<(), FoldError> {
-    let rows = rows.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
-    let Some(columns) = rows.first().and_then(serde_json::Value::as_object) else { return Ok(()) };
+async fn store<R: Serialize>(tx: &Transaction<'_>, table: &str, rows: Vec<R>) -> Result<(), FoldError> {
+    let Some(first) = rows.first().map(serde_json::to_value).transpose()? else { return Ok(()) };
+    let Some(columns) = first.as_object() else { return Ok(()) };
     let columns: Vec<&str> = columns.keys().map(String::as_str).collect();
     let set: Vec<String> = columns.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
     let (columns, set) = (columns.join(", "), set.join(", "));
     let sql = format!(
-        "INSERT INTO {table} ({columns}) SELECT {columns} FROM json_populate_recordset(NULL::{table}, $1) \
+        "INSERT INTO {table} ({columns}) SELECT {columns} FROM json_populate_recordset(NULL::{table}, $1::text::json) \
          ON CONFLICT (id) DO UPDATE SET {set}"
     );
     let statement = tx.prepare_cached(&sql).await?;
-    tx.execute(&statement, &[&serde_json::Value::Array(rows)]).await?;
+    tx.execute(&statement, &[&serde_json::to_string(&rows)?]).await?;
     Ok(())
 }
 

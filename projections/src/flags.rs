@@ -1,10 +1,12 @@
 //! Flags per tenant, in tables for operators' lists. Polling applications are answered by [`crate::FlagMemory`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
+use engine::feed::Interest;
 use engine::projection::{FoldError, Projection, Tables, view};
 use kernel::{ApplicationId, Envelope, TenantId};
 use schemas::events::TenantEvent;
@@ -50,7 +52,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    fn of(events: &[Envelope]) -> Result<Self, FoldError> {
+    fn of(events: &[Arc<Envelope>]) -> Result<Self, FoldError> {
         let mut outcome = Self::default();
         for envelope in events.iter().filter(|envelope| envelope.stream.aggregate_type == "tenant") {
             outcome.fold(envelope, envelope.decode()?);
@@ -152,6 +154,10 @@ impl Projection for Flags {
         VERSION
     }
 
+    fn interest(&self) -> Interest {
+        Interest::Only(&["tenant"])
+    }
+
     fn tables(&self) -> &'static [&'static str] {
         &["flags", "tenant_applications"]
     }
@@ -164,7 +170,7 @@ impl Projection for Flags {
         &self,
         tx: &Transaction<'_>,
         tables: &Tables,
-        events: &[Envelope],
+        events: &[Arc<Envelope>],
     ) -> Result<(), FoldError> {
         let outcome = Outcome::of(events)?;
         if !outcome.purged.is_empty() {

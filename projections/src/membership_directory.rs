@@ -1,8 +1,11 @@
 //! The membership directory: one row per person in a tenant, shown with what is known of the person.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
+use engine::feed::Interest;
 use engine::projection::{FoldError, Projection, Tables, view};
 use kernel::{Envelope, MembershipId, PersonId, TenantId};
 use schemas::events::MembershipEvent;
@@ -144,6 +147,10 @@ impl Projection for MembershipDirectory {
         VERSION
     }
 
+    fn interest(&self) -> Interest {
+        Interest::Only(&["membership"])
+    }
+
     fn tables(&self) -> &'static [&'static str] {
         &["membership_directory"]
     }
@@ -156,7 +163,7 @@ impl Projection for MembershipDirectory {
         &self,
         tx: &Transaction<'_>,
         tables: &Tables,
-        events: &[Envelope],
+        events: &[Arc<Envelope>],
     ) -> Result<(), FoldError> {
         entity::fold::<Stored>(tx, &tables.name("membership_directory"), events).await
     }

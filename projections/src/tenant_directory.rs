@@ -1,8 +1,11 @@
 //! The tenant directory: one row per tenant.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
+use engine::feed::Interest;
 use engine::projection::{FoldError, Projection, Tables, view};
 use kernel::{ApplicationId, Envelope, PersonId, TenantId};
 use schemas::events::TenantEvent;
@@ -188,6 +191,10 @@ impl Projection for TenantDirectory {
         VERSION
     }
 
+    fn interest(&self) -> Interest {
+        Interest::Only(&["tenant"])
+    }
+
     fn tables(&self) -> &'static [&'static str] {
         &["tenant_directory"]
     }
@@ -200,7 +207,7 @@ impl Projection for TenantDirectory {
         &self,
         tx: &Transaction<'_>,
         tables: &Tables,
-        events: &[Envelope],
+        events: &[Arc<Envelope>],
     ) -> Result<(), FoldError> {
         entity::fold::<TenantRow>(tx, &tables.name("tenant_directory"), events).await
     }

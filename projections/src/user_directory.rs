@@ -1,8 +1,11 @@
 //! The user directory: one row per person.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Transaction;
+use engine::feed::Interest;
 use engine::projection::{FoldError, Projection, Tables, view};
 use kernel::{Envelope, PersonId, Personal};
 use schemas::events::UserEvent;
@@ -128,6 +131,10 @@ impl Projection for UserDirectory {
         VERSION
     }
 
+    fn interest(&self) -> Interest {
+        Interest::Only(&["user"])
+    }
+
     fn tables(&self) -> &'static [&'static str] {
         &["user_directory"]
     }
@@ -140,7 +147,7 @@ impl Projection for UserDirectory {
         &self,
         tx: &Transaction<'_>,
         tables: &Tables,
-        events: &[Envelope],
+        events: &[Arc<Envelope>],
     ) -> Result<(), FoldError> {
         entity::fold::<UserRow>(tx, &tables.name("user_directory"), events).await
     }

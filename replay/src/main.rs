@@ -14,6 +14,10 @@ use clap::Parser;
 use crate::args::{Args, Verb};
 use crate::connect::House;
 
+/// As in `tenantry`: most of a replay is making and dropping small values.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What a run came to, apart from errors.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Outcome {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use engine::Engine;
+use engine::feed::Interest;
 use engine::keyring::Keyring;
 use engine::process::{ProcessManager, Retry};
 use kernel::{Envelope, PersonId, Subject, TenantId};
@@ -36,6 +37,10 @@ fn forgotten(event: &Envelope) -> Option<Subject> {
 impl ProcessManager for Forgetting {
     fn name(&self) -> &'static str {
         "forgetting"
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Only(&["user", "tenant"])
     }
 
     fn concerns(&self, event: &Envelope) -> bool {

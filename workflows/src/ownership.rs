@@ -9,6 +9,7 @@ use aggregates::tenant::{Tenant, TenantCommand};
 use async_trait::async_trait;
 use engine::Engine;
 use engine::command::Idempotency;
+use engine::feed::Interest;
 use engine::process::{ProcessManager, Retry};
 use kernel::{Envelope, EventId};
 use schemas::events::{MembershipEvent, OwnershipLoss, TenantEvent};
@@ -120,6 +121,10 @@ impl Ownership {
 impl ProcessManager for Ownership {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Only(&["membership", "tenant"])
     }
 
     fn concerns(&self, event: &Envelope) -> bool {

@@ -13,6 +13,7 @@ use aggregates::tenant::{Tenant, TenantCommand};
 use aggregates::user::{EMAIL_CLAIM, User, UserCommand};
 use async_trait::async_trait;
 use engine::Engine;
+use engine::feed::Interest;
 use engine::process::{ProcessManager, Retry};
 use kernel::{ApplicationId, Claim, Clock, Confidential, Envelope, PersonId};
 use schemas::events::{RequestedApplication, TenantEvent, TenantProvisioned};
@@ -57,6 +58,10 @@ impl Provisioning {
 impl ProcessManager for Provisioning {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn interest(&self) -> Interest {
+        Interest::Only(&["tenant"])
     }
 
     fn concerns(&self, event: &Envelope) -> bool {

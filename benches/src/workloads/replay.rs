@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use aggregates::Tenant;
 use anyhow::{Result, ensure};
-use engine::feed::{Feed, Live};
+use engine::feed::{Feed, Interest, Live};
 use engine::journal::PgFeed;
 use futures::TryStreamExt;
 use kernel::{Decider, Position, ShardId};
@@ -124,9 +124,9 @@ async fn fold(bench: &Bench, fill: Fill) -> Result<u64> {
     let (mut events, mut ahead) = (0, read(&feed, Position::ZERO));
     loop {
         let batch = ahead.await??;
-        let Some(last) = batch.last() else { break };
+        let Some(last) = batch.events.last() else { break };
         ahead = read(&feed, last.position);
-        for envelope in &batch {
+        for envelope in &batch.events {
             let event: TenantEvent = envelope.decode()?;
             states.entry(envelope.stream.id).or_default().evolve(&event);
             events += 1;
@@ -140,7 +140,7 @@ async fn fold(bench: &Bench, fill: Fill) -> Result<u64> {
 fn read(
     feed: &Arc<PgFeed>,
     after: Position,
-) -> tokio::task::JoinHandle<Result<Vec<kernel::Envelope>, engine::feed::FeedError>> {
+) -> tokio::task::JoinHandle<Result<engine::feed::Read, engine::feed::FeedError>> {
     let feed = feed.clone();
-    tokio::spawn(async move { feed.read(after, BATCH).await })
+    tokio::spawn(async move { feed.read(after, BATCH, Interest::Only(&["tenant"])).await })
 }

@@ -239,11 +239,13 @@ impl<D: Decider> State<D> {
         if let Some(outcome) = &outcome {
             self.in_flight.insert(outcome.command_id, outcome.fingerprint);
         }
-        let mut metadata = order.context.metadata.clone();
-        metadata.command_id = outcome.as_ref().map(|outcome| outcome.command_id).or(metadata.command_id);
+        let mut metadata = Arc::clone(&order.context.metadata);
+        if let Some(outcome) = &outcome {
+            Arc::make_mut(&mut metadata).command_id = Some(outcome.command_id);
+        }
         let errand = Errand {
             stream: self.presence.stream(),
-            metadata: Arc::new(metadata),
+            metadata,
             claims: memory.folded.take_claims(),
             outcome,
             incarnation: memory.incarnation.clone(),

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kernel::{Decider, StreamId, Subject};
+use metrics::Counter;
 use ractor::{ActorRef, ActorRuntime, MessagingErr};
 use uuid::Uuid;
 
@@ -55,6 +56,23 @@ pub(crate) struct Directory<D: Decider> {
     slots: [Mutex<HashMap<Uuid, Resident<D>>>; SLOTS],
     serials: AtomicU64,
     surroundings: Arc<Surroundings>,
+    pub(crate) carried_out: CarriedOut,
+}
+
+/// Commands by how they ended; looked up once, as they are counted for each command.
+pub(crate) struct CarriedOut {
+    pub changed: Counter,
+    pub unchanged: Counter,
+    pub rejected: Counter,
+    pub failed: Counter,
+}
+
+impl CarriedOut {
+    fn of(aggregate: &'static str) -> Self {
+        let counter = |outcome: &'static str| metrics::counter!(crate::telemetry::COMMANDS, "aggregate" => aggregate, "outcome" => outcome);
+        let (changed, unchanged) = (counter("changed"), counter("unchanged"));
+        Self { changed, unchanged, rejected: counter("rejected"), failed: counter("failed") }
+    }
 }
 
 impl<D: Decider> Directory<D> {
@@ -63,6 +81,7 @@ impl<D: Decider> Directory<D> {
             slots: std::array::from_fn(|_| Mutex::default()),
             serials: AtomicU64::new(0),
             surroundings,
+            carried_out: CarriedOut::of(D::TYPE),
         })
     }
 

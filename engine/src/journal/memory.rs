@@ -131,7 +131,7 @@ impl Shard {
                 }
             }
             let first = Position(self.events.len() as u64 + 1);
-            let made = envelopes(item.clone(), shard, first, recorded_at);
+            let made: Vec<Envelope> = envelopes(item.clone(), shard, first, recorded_at).collect();
             if let Some(last) = made.last() {
                 self.lengths.insert(item.stream.clone(), last.sequence);
             }

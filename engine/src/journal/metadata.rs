@@ -1,8 +1,7 @@
 //! The metadata column: a flat map of strings, as postgres-es reads it.
 
-use std::collections::HashMap;
-
-use kernel::{Actor, ActorKind, CorrelationId, EventId, Metadata, Origin, TenantId};
+use kernel::{Actor, ActorKind, CommandId, CorrelationId, EventId, Metadata, Origin, TenantId};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -47,9 +46,23 @@ pub(crate) struct Context {
 
 /// Metadata as it is stored, the origin still sealed.
 pub(crate) struct StoredMetadata {
-    map: HashMap<String, String>,
+    columnless: Columnless,
     /// Marked.
     pub(crate) origin: Option<Value>,
+}
+
+/// What has no column of its own. Everything is a string: that is how postgres-es reads it.
+#[derive(Deserialize)]
+struct Columnless {
+    #[serde(default)]
+    action: String,
+    actor_kind: ActorKind,
+    #[serde(default)]
+    scopes: Option<String>,
+    #[serde(default)]
+    command_id: Option<CommandId>,
+    #[serde(default)]
+    origin: Option<String>,
 }
 
 fn broken(error: &dyn std::fmt::Display) -> CodecError {
@@ -58,19 +71,14 @@ fn broken(error: &dyn std::fmt::Display) -> CodecError {
 
 impl StoredMetadata {
     pub(crate) fn parse(stored: &str) -> Result<Self, CodecError> {
-        let mut map: HashMap<String, String> = serde_json::from_str(stored).map_err(|e| broken(&e))?;
-        let origin = match map.remove("origin") {
-            Some(origin) => Some(serde_json::from_str(&origin).map_err(|e| broken(&e))?),
-            None => None,
-        };
-        Ok(Self { map, origin })
+        let mut columnless: Columnless = serde_json::from_str(stored).map_err(|e| broken(&e))?;
+        let origin = columnless.origin.take().map(|origin| serde_json::from_str(&origin)).transpose();
+        Ok(Self { columnless, origin: origin.map_err(|e| broken(&e))? })
     }
 
     /// The metadata, after the origin was opened.
     pub(crate) fn into_metadata(self, context: Context) -> Result<Metadata, CodecError> {
-        let Self { mut map, origin: marked } = self;
-        let kind = map.remove("actor_kind").unwrap_or_default();
-        let kind: ActorKind = serde_json::from_value(Value::String(kind)).map_err(|e| broken(&e))?;
+        let Self { columnless, origin: marked } = self;
         let mut origin = Origin::default();
         if let Some(mut marked) = marked
             && let Some(value) = marked.get_mut(kernel::PERSONAL_MARK).and_then(|body| body.get_mut("value"))
@@ -79,19 +87,13 @@ impl StoredMetadata {
         }
         Ok(Metadata {
             tenant: context.tenant.map(TenantId),
-            actor: Actor { kind, id: context.actor },
+            actor: Actor { kind: columnless.actor_kind, id: context.actor },
             role: context.role,
-            scopes: map
-                .remove("scopes")
-                .map(|s| s.split(' ').map(str::to_owned).collect())
-                .unwrap_or_default(),
-            action: map.remove("action").unwrap_or_default(),
+            scopes: columnless.scopes.map(|s| s.split(' ').map(str::to_owned).collect()).unwrap_or_default(),
+            action: columnless.action,
             correlation_id: CorrelationId(context.correlation_id),
             causation_id: context.causation_id.map(EventId),
-            command_id: match map.remove("command_id") {
-                Some(id) => Some(id.parse().map_err(|e| broken(&e))?),
-                None => None,
-            },
+            command_id: columnless.command_id,
             origin,
         })
     }

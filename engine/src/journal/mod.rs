@@ -265,24 +265,20 @@ pub(crate) fn envelopes(
     shard: ShardId,
     first: Position,
     recorded_at: DateTime<Utc>,
-) -> Vec<Envelope> {
+) -> impl Iterator<Item = Envelope> {
     let AppendItem { stream, metadata, events, .. } = item;
-    events
-        .into_iter()
-        .zip(0_u16..)
-        .map(|(event, index)| Envelope {
-            shard,
-            position: Position(first.0 + u64::from(index)),
-            stream: stream.clone(),
-            sequence: event.sequence,
-            part: 0,
-            index_in_command: index,
-            event_id: event.event_id,
-            event_type: event.event_type.into(),
-            event_version: event.event_version.into(),
-            payload: event.payload,
-            metadata: Metadata::clone(&metadata),
-            recorded_at,
-        })
-        .collect()
+    events.into_iter().zip(0_u16..).map(move |(event, index)| Envelope {
+        shard,
+        position: Position(first.0 + u64::from(index)),
+        stream: stream.clone(),
+        sequence: event.sequence,
+        part: 0,
+        index_in_command: index,
+        event_id: event.event_id,
+        event_type: event.event_type.into(),
+        event_version: event.event_version.into(),
+        payload: event.payload,
+        metadata: Arc::clone(&metadata),
+        recorded_at,
+    })
 }

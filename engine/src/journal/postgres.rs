@@ -26,7 +26,7 @@ use super::{
 };
 use crate::codec::{Codec, CodecError, Place};
 use crate::database::{DatabaseError, prepared, tls};
-use crate::feed::FeedError;
+use crate::feed::{FeedError, Interest};
 use crate::keyring::{DataKey, Held};
 
 /// SQLSTATE of `journal_advance`: the epoch is not the shard's.
@@ -310,7 +310,7 @@ impl Journal for PgJournal {
             client.query(&statement, &[&stream.aggregate_type, &id, &after]).await.map_err(unavailable)?;
         // Not two connections at once: whoever waits for the second would hold the first.
         drop(client);
-        loaded.tail = read_events(&rows, &self.codec).await.map_err(|error| match error {
+        let tail = read_events(&rows, &self.codec).await.map_err(|error| match error {
             RowsError::Keys(error) => ReadError::Unavailable(error.to_string()),
             RowsError::Row(row, error) => ReadError::Corrupt {
                 stream: stream.clone(),
@@ -318,6 +318,7 @@ impl Journal for PgJournal {
                 reason: error.to_string(),
             },
         })?;
+        loaded.tail = tail.into_iter().map(Arc::unwrap_or_clone).collect();
         Ok(loaded)
     }
 
@@ -394,7 +395,8 @@ impl Journal for PgJournal {
     }
 
     async fn read(&self, shard: ShardId, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError> {
-        read_journal(&self.pool, &self.codec, shard, after, limit).await
+        let read = read_journal(&self.pool, &self.codec, shard, after, limit, Interest::All).await?;
+        Ok(read.events.into_iter().map(Arc::unwrap_or_clone).collect())
     }
 
     async fn head(&self, shard: ShardId) -> Result<Position, FeedError> {

@@ -1,5 +1,7 @@
 //! Rows turned back into envelopes: the keys of all of them are had at once, then each is opened.
 
+use std::sync::Arc;
+
 use kernel::{Envelope, EventId, Position, ShardId, StreamId};
 use serde_json::Value;
 use tokio_postgres::Row;
@@ -10,6 +12,27 @@ use super::statement::{EVENT, METADATA, unsigned};
 use crate::codec::{Codec, CodecError, Place};
 use crate::keyring::{Held, KeyringError};
 
+/// Where the columns of `load_stream.sql` and `read_feed.sql` stand: looking them up by name costs more than reading them.
+mod column {
+    pub const SHARD: usize = 0;
+    pub const POSITION: usize = 1;
+    pub const SEQUENCE: usize = 2;
+    pub const EVENT_TYPE: usize = 3;
+    pub const EVENT_VERSION: usize = 4;
+    pub const PAYLOAD: usize = 5;
+    pub const METADATA: usize = 6;
+    pub const TENANT: usize = 7;
+    pub const EVENT_ID: usize = 8;
+    pub const INDEX_IN_COMMAND: usize = 9;
+    pub const ACTOR: usize = 10;
+    pub const ROLE: usize = 11;
+    pub const CORRELATION_ID: usize = 12;
+    pub const CAUSATION_ID: usize = 13;
+    pub const RECORDED_AT: usize = 14;
+    pub const AGGREGATE_TYPE: usize = 15;
+    pub const AGGREGATE_ID: usize = 16;
+}
+
 /// Why rows can't be read.
 pub(super) enum RowsError<'r> {
     /// None of them, for now.
@@ -19,7 +42,10 @@ pub(super) enum RowsError<'r> {
 }
 
 /// The envelopes of rows of `load_stream.sql` or `read_feed.sql`: several of one row if an upcaster splits it.
-pub(super) async fn read_events<'r>(rows: &'r [Row], codec: &Codec) -> Result<Vec<Envelope>, RowsError<'r>> {
+pub(super) async fn read_events<'r>(
+    rows: &'r [Row],
+    codec: &Codec,
+) -> Result<Vec<Arc<Envelope>>, RowsError<'r>> {
     let mut stored = Vec::with_capacity(rows.len());
     for row in rows {
         stored.push(Stored::parse(row).map_err(|error| RowsError::Row(row, error))?);
@@ -31,7 +57,7 @@ pub(super) async fn read_events<'r>(rows: &'r [Row], codec: &Codec) -> Result<Ve
     };
     let mut envelopes = Vec::with_capacity(rows.len());
     for (row, stored) in rows.iter().zip(stored) {
-        envelopes.extend(stored.open(row, codec, &held).map_err(|error| RowsError::Row(row, error))?);
+        stored.open(row, codec, &held, &mut envelopes).map_err(|error| RowsError::Row(row, error))?;
     }
     Ok(envelopes)
 }
@@ -43,59 +69,65 @@ struct Stored {
 
 impl Stored {
     fn parse(row: &Row) -> Result<Self, CodecError> {
-        let payload: &str = row.get("payload");
+        let payload: &str = row.get(column::PAYLOAD);
         let payload =
             serde_json::from_str(payload).map_err(|error| CodecError(format!("payload: {error}")))?;
-        Ok(Self { payload, metadata: StoredMetadata::parse(row.get("metadata"))? })
+        Ok(Self { payload, metadata: StoredMetadata::parse(row.get(column::METADATA))? })
     }
 
     fn documents(&self) -> impl Iterator<Item = &Value> {
         std::iter::once(&self.payload).chain(&self.metadata.origin)
     }
 
-    fn open(mut self, row: &Row, codec: &Codec, held: &Held) -> Result<Vec<Envelope>, CodecError> {
+    fn open(
+        mut self,
+        row: &Row,
+        codec: &Codec,
+        held: &Held,
+        into: &mut Vec<Arc<Envelope>>,
+    ) -> Result<(), CodecError> {
         let stream = stream_of(row);
         let (of, id) = (&*stream.aggregate_type, stream.id);
-        let sequence = unsigned(row.get("sequence"));
-        let correlation_id: Uuid = row.get("correlation_id");
+        let sequence = unsigned(row.get(column::SEQUENCE));
+        let correlation_id: Uuid = row.get(column::CORRELATION_ID);
         let place = Place { kind: EVENT, of, id, number: u128::from(sequence) };
         codec.open(&mut self.payload, &place, held)?;
         if let Some(origin) = &mut self.metadata.origin {
             codec.open(origin, &Place { kind: METADATA, of, id, number: correlation_id.as_u128() }, held)?;
         }
-        let metadata = self.metadata.into_metadata(Context {
-            tenant: row.get("tenant"),
-            actor: row.get("actor"),
-            role: row.get("role"),
+        let metadata = Arc::new(self.metadata.into_metadata(Context {
+            tenant: row.get(column::TENANT),
+            actor: row.get(column::ACTOR),
+            role: row.get(column::ROLE),
             correlation_id,
-            causation_id: row.get("causation_id"),
-        })?;
-        let opened = codec.upcast(row.get("event_type"), row.get("event_version"), self.payload)?;
-        Ok(opened
-            .into_iter()
-            .zip(0_u16..)
-            .map(|(event, part)| Envelope {
-                shard: ShardId(row.get("shard")),
-                position: Position(unsigned(row.get("position"))),
+            causation_id: row.get(column::CAUSATION_ID),
+        })?);
+        let opened =
+            codec.upcast(row.get(column::EVENT_TYPE), row.get(column::EVENT_VERSION), self.payload)?;
+        into.extend(opened.into_iter().zip(0_u16..).map(|(event, part)| {
+            Arc::new(Envelope {
+                shard: ShardId(row.get(column::SHARD)),
+                position: Position(unsigned(row.get(column::POSITION))),
                 stream: stream.clone(),
                 sequence,
                 part,
-                index_in_command: u16::try_from(row.get::<_, i16>("index_in_command")).unwrap_or(0),
-                event_id: EventId(row.get("event_id")),
+                index_in_command: u16::try_from(row.get::<_, i16>(column::INDEX_IN_COMMAND)).unwrap_or(0),
+                event_id: EventId(row.get(column::EVENT_ID)),
                 event_type: event.event_type,
                 event_version: event.event_version,
                 payload: event.payload,
-                metadata: metadata.clone(),
-                recorded_at: row.get("recorded_at"),
+                metadata: Arc::clone(&metadata),
+                recorded_at: row.get(column::RECORDED_AT),
             })
-            .collect())
+        }));
+        Ok(())
     }
 }
 
 /// The stream of a row. Every id we write is a UUID.
 pub(super) fn stream_of(row: &Row) -> StreamId {
     StreamId {
-        aggregate_type: row.get::<_, String>("aggregate_type").into(),
-        id: row.get::<_, &str>("aggregate_id").parse().unwrap_or(Uuid::nil()),
+        aggregate_type: row.get::<_, String>(column::AGGREGATE_TYPE).into(),
+        id: row.get::<_, &str>(column::AGGREGATE_ID).parse().unwrap_or(Uuid::nil()),
     }
 }

@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use kernel::{CommandId, Envelope, EventId};
 use uuid::Uuid;
 
+use crate::feed::Interest;
+
 pub use runner::Processes;
 
 /// Follows the journal and wishes things. What it wishes must be idempotent: see [`derived_command_id`].
@@ -13,6 +15,11 @@ pub use runner::Processes;
 pub trait ProcessManager: Send + Sync + 'static {
     /// Part of the storage format, such as `provisioning`.
     fn name(&self) -> &'static str;
+
+    /// Of which streams it is shown events: the others cost it nothing.
+    fn interest(&self) -> Interest {
+        Interest::All
+    }
 
     /// False for events it never reacts to: passing them costs no write of its own.
     fn concerns(&self, event: &Envelope) -> bool {

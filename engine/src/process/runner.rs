@@ -5,10 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use deadpool_postgres::{Pool, PoolError};
 use kernel::{Position, ShardId};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{ProcessManager, Retry};
-use crate::feed::{FeedError, FeedName};
+use crate::feed::{FeedError, FeedName, Read};
 use crate::follow::{
     FollowSettings, FollowerHealth, FollowerState, Followers, SpawnError, StartWork, Status, Subscription,
     Work,
@@ -43,11 +44,17 @@ impl Processes {
                     Box::new(ProcessWork {
                         manager: Arc::clone(&manager),
                         pool: pool.clone(),
-                        subscription: Subscription::new(Arc::clone(&feed), settings, stop.clone()),
+                        subscription: Subscription::new(
+                            Arc::clone(&feed),
+                            manager.interest(),
+                            settings,
+                            stop.clone(),
+                        ),
                         status: Arc::clone(&status),
                         settings,
                         stop,
-                        position: None,
+                        at: None,
+                        saved_at: Instant::now(),
                         failures: 0,
                     })
                 });
@@ -86,8 +93,17 @@ struct ProcessWork {
     settings: FollowSettings,
     stop: CancellationToken,
     /// Unknown until the checkpoint is read, and after somebody else moved it.
-    position: Option<Position>,
+    at: Option<At>,
+    saved_at: Instant,
     failures: u32,
+}
+
+/// How far a manager has come.
+#[derive(Clone, Copy)]
+struct At {
+    position: Position,
+    /// The checkpoint in the database: it may stay behind while nothing comes that is to be reacted to.
+    saved: Position,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -108,18 +124,17 @@ impl ProcessWork {
     }
 
     async fn try_step(&mut self) -> Result<(), Trouble> {
-        let after = match self.position {
-            Some(position) => position,
+        let at = match self.at {
+            Some(at) => at,
             None => self.load().await?,
         };
-        let events = self.subscription.next(after).await?;
-        let mut passed = None;
+        let Read { events, through, .. } = self.subscription.next(at.position).await?;
         for parts in events.chunk_by(|a, b| a.position == b.position) {
-            if self.stop.is_cancelled() {
-                break;
-            }
             let position = parts[0].position;
-            passed = Some(position);
+            if self.stop.is_cancelled() {
+                self.pass(Position(position.0 - 1));
+                return Ok(());
+            }
             if !parts.iter().any(|event| self.manager.concerns(event)) {
                 continue;
             }
@@ -131,13 +146,24 @@ impl ProcessWork {
                 return Ok(());
             }
         }
-        if let Some(position) = passed {
-            self.save(position).await?;
+        if through == at.position || self.stop.is_cancelled() || self.saved_at.elapsed() > self.settings.poll
+        {
+            self.save(through).await?;
+        } else {
+            self.pass(through);
         }
         Ok(())
     }
 
-    async fn load(&mut self) -> Result<Position, Trouble> {
+    /// It has nothing to do with what stands up to a position; what is not written down is looked at again.
+    fn pass(&mut self, position: Position) {
+        if let Some(at) = &mut self.at {
+            at.position = at.position.max(position);
+            self.status.reached(at.position);
+        }
+    }
+
+    async fn load(&mut self) -> Result<At, Trouble> {
         let client = self.pool.get().await?;
         client
             .execute(
@@ -151,16 +177,18 @@ impl ProcessWork {
                 &[&self.manager.name(), &self.shard().0],
             )
             .await?;
-        let position = Position(row.get::<_, i64>(0).unsigned_abs());
-        self.position = Some(position);
-        self.status.reached(position);
-        Ok(position)
+        let saved = Position(row.get::<_, i64>(0).unsigned_abs());
+        let at = At { position: saved, saved };
+        self.at = Some(at);
+        self.status.reached(saved);
+        Ok(at)
     }
 
     /// Moves the checkpoint. False if somebody else moved it: then it is read again.
     async fn save(&mut self, position: Position) -> Result<bool, Trouble> {
-        let before = self.position.unwrap_or_default();
-        if before == position {
+        self.saved_at = Instant::now();
+        let Some(At { saved, .. }) = self.at else { return Ok(false) };
+        if saved == position {
             return Ok(true);
         }
         let client = self.pool.get().await?;
@@ -173,14 +201,14 @@ impl ProcessWork {
         let moved = client
             .execute(
                 &advance,
-                &[&self.manager.name(), &self.shard().0, &position.0.cast_signed(), &before.0.cast_signed()],
+                &[&self.manager.name(), &self.shard().0, &position.0.cast_signed(), &saved.0.cast_signed()],
             )
             .await?;
         if moved == 1 {
-            self.position = Some(position);
+            self.at = Some(At { position, saved: position });
             self.status.reached(position);
         } else {
-            self.position = None;
+            self.at = None;
             self.subscription.reread();
         }
         Ok(moved == 1)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use deadpool_postgres::Pool;
-use kernel::{Envelope, Position, StreamId};
+use kernel::{Position, StreamId};
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::fold::{FoldFailure, Folded, Letter, Target};
 use super::generation::{GenerationState, generations, open_checkpoint};
 use super::model::{FoldError, Projection};
-use crate::feed::{Feed, FeedError};
+use crate::feed::{Feed, FeedError, Read};
 use crate::follow::{FollowSettings, FollowerState, Status, Subscription, Work};
 use crate::telemetry;
 
@@ -23,6 +23,9 @@ struct Fed {
     generation: i32,
     state: GenerationState,
     position: Position,
+    /// The checkpoint in the database. It may stay behind while nothing comes that is to be folded: passing events costs
+    /// no transaction, and after a crash they are passed again.
+    stored: Position,
     dead_letters: u64,
 }
 
@@ -35,12 +38,14 @@ pub(super) struct ProjectionWork {
     stop: CancellationToken,
     fed: Vec<Fed>,
     loaded_at: Option<Instant>,
+    /// When checkpoints were last brought up to what was passed.
+    settled_at: Instant,
     failures: u32,
 }
 
 /// What comes next.
 enum Batch {
-    Events(Vec<Envelope>),
+    Events(Read),
     Undecodable { position: Position, stream: StreamId, reason: String },
 }
 
@@ -89,14 +94,15 @@ impl ProjectionWork {
         stop: CancellationToken,
     ) -> Self {
         Self {
+            subscription: Subscription::new(feed, projection.interest(), settings, stop.clone()),
             projection,
             pool,
-            subscription: Subscription::new(feed, settings, stop.clone()),
             status,
             settings,
             stop,
             fed: Vec::new(),
             loaded_at: None,
+            settled_at: Instant::now(),
             failures: 0,
         }
     }
@@ -109,6 +115,7 @@ impl ProjectionWork {
         let Some(serving) = self.fed.first().copied() else { return Err(Trouble::NothingServes) };
         let next = self.subscription.next(serving.position).await;
         let batch = self.batch(serving.position, next)?;
+        let is_quiet = matches!(&batch, Batch::Events(read) if read.through == serving.position);
         let folded = self.fold(&serving, &batch).await?;
         self.folded(serving.generation, folded);
         // Readers are told before the former generation is fed.
@@ -127,13 +134,28 @@ impl ProjectionWork {
             }
         }
         self.publish();
+        if is_quiet || self.settled_at.elapsed() > self.settings.poll {
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the checkpoints up to what was passed without folding anything.
+    async fn settle(&mut self) -> Result<(), Trouble> {
+        for fed in self.fed.clone() {
+            if fed.stored < fed.position {
+                let folded = self.target(&fed).fold(&self.pool, fed.stored, &[], fed.position).await?;
+                self.folded(fed.generation, folded);
+            }
+        }
+        self.settled_at = Instant::now();
         Ok(())
     }
 
     /// What was read after a position: events, or the one that can't be decoded.
-    fn batch(&self, after: Position, read: Result<Vec<Envelope>, FeedError>) -> Result<Batch, Trouble> {
+    fn batch(&self, after: Position, read: Result<Read, FeedError>) -> Result<Batch, Trouble> {
         match read {
-            Ok(events) => Ok(Batch::Events(events)),
+            Ok(read) => Ok(Batch::Events(read)),
             Err(FeedError::Undecodable { position, stream, reason, .. }) if position == after.next() => {
                 Ok(Batch::Undecodable { position, stream, reason })
             }
@@ -146,7 +168,8 @@ impl ProjectionWork {
         let folded = if former.position >= served {
             self.fold(former, batch).await?
         } else {
-            let read = self.subscription.feed().read(former.position, self.settings.batch_events_max).await;
+            let (feed, limit) = (self.subscription.feed(), self.settings.batch_events_max);
+            let read = feed.read(former.position, limit, self.projection.interest()).await;
             let batch = self.batch(former.position, read)?;
             self.fold(former, &batch).await?
         };
@@ -185,7 +208,10 @@ impl ProjectionWork {
                 .get(0);
             if let Some(position) = position {
                 let dead_letters = dead_letters.unsigned_abs();
-                fed.push(Fed { generation: number, state: generation.state, position, dead_letters });
+                // What this actor has passed since it stays passed, unless somebody moved the checkpoint.
+                let known = self.fed.iter().find(|fed| fed.generation == number && fed.stored == position);
+                let (stored, position) = (position, known.map_or(position, |known| known.position));
+                fed.push(Fed { generation: number, state: generation.state, position, stored, dead_letters });
             }
         }
         // The one that serves comes first: its readers wait.
@@ -203,13 +229,13 @@ impl ProjectionWork {
     async fn fold(&self, fed: &Fed, batch: &Batch) -> Result<Folded, Trouble> {
         let target = self.target(fed);
         match batch {
-            Batch::Events(events) => {
+            Batch::Events(Read { events, through, .. }) => {
                 let news = &events[events.partition_point(|event| event.position <= fed.position)..];
                 if news.is_empty() {
-                    return Ok(Folded::Advanced { position: fed.position, dead_letters: fed.dead_letters });
+                    return Ok(Folded::Passed { position: fed.position.max(*through) });
                 }
                 let started_at = Instant::now();
-                let folded = target.fold(&self.pool, fed.position, news).await?;
+                let folded = target.fold(&self.pool, fed.stored, news, *through).await?;
                 metrics::histogram!(telemetry::BATCH_DURATION_SECONDS, "projection" => self.projection.name())
                     .record(started_at.elapsed());
                 metrics::counter!(telemetry::EVENTS, "projection" => self.projection.name())
@@ -217,11 +243,11 @@ impl ProjectionWork {
                 Ok(folded)
             }
             Batch::Undecodable { position, .. } if *position <= fed.position => {
-                Ok(Folded::Advanced { position: fed.position, dead_letters: fed.dead_letters })
+                Ok(Folded::Passed { position: fed.position })
             }
             Batch::Undecodable { position, stream, reason } => {
                 let letter = Letter { position: *position, stream: stream.clone(), reason: reason.clone() };
-                Ok(target.skip_undecodable(&self.pool, fed.position, letter).await?)
+                Ok(target.skip_undecodable(&self.pool, fed.stored, letter).await?)
             }
         }
     }
@@ -237,9 +263,15 @@ impl ProjectionWork {
                             "events can't be folded and are parked with their streams"
                         );
                     }
-                    fed.position = position;
+                    (fed.position, fed.stored) = (position, position);
                     fed.dead_letters = dead_letters;
                 }
+            }
+            Folded::Passed { position } => {
+                self.fed
+                    .iter_mut()
+                    .filter(|fed| fed.generation == generation)
+                    .for_each(|fed| fed.position = position);
             }
             Folded::Moved => {
                 self.loaded_at = None;

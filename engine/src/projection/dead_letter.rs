@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::fold::{FoldFailure, Target, as_bigint};
 use super::generation::{Generation, generations};
 use super::model::{Feeds, Projection};
-use crate::feed::{FeedError, FeedName};
+use crate::feed::{FeedError, FeedName, Interest};
 
 /// An event that waits.
 #[derive(Clone, Debug, Serialize)]
@@ -146,8 +146,8 @@ async fn replay_one(
         feed: name,
         shard: letter.shard,
     };
-    let events = match feed.read(Position(letter.position.0 - 1), 1).await {
-        Ok(events) => Ok(events),
+    let events = match feed.read(Position(letter.position.0 - 1), 1, Interest::All).await {
+        Ok(read) => Ok(read.events),
         Err(FeedError::Undecodable { reason, .. }) => Err(reason),
         Err(error) => return Err(error.into()),
     };

@@ -1,5 +1,6 @@
 //! Filling a generation that does not serve: in large batches, never past the positions it is to be compared at.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 use super::fold::{FoldFailure, Folded, Letter, Target};
 use super::generation::{Checkpoint, Generation, open_checkpoint};
 use super::model::{Feeds, Projection};
-use crate::feed::{Feed, FeedError};
+use crate::feed::{self, Feed, FeedError};
 
 /// How a rebuild or a verification is getting on.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -150,12 +151,11 @@ impl<'a> Filler<'a> {
                 Read::Undecodable(letter) => {
                     (checkpoint.skip_undecodable(self.owner, position, letter).await?, None)
                 }
-                Read::Events(events) => {
+                Read::Window { events, through } => {
                     // The next batch is read while this one is folded.
-                    let last = events.last().map_or(position, |event| event.position);
                     let (folded, next) = tokio::join!(
-                        checkpoint.fold(self.owner, position, &events),
-                        self.read(feed, last, target)
+                        checkpoint.fold(self.owner, position, &events, through),
+                        self.read(feed, through, target)
                     );
                     (folded?, Some(next?))
                 }
@@ -170,7 +170,7 @@ impl<'a> Filler<'a> {
                     self.read(feed, position, target).await?
                 }
                 // Somebody else fills it too: go on from there.
-                (Folded::Moved, _) => {
+                (Folded::Moved | Folded::Passed { .. }, _) => {
                     position = self.open(feed).await?;
                     self.read(feed, position, target).await?
                 }
@@ -188,9 +188,9 @@ impl<'a> Filler<'a> {
         }
         let mut limit = left.min(self.batch_events);
         loop {
-            match feed.read(after, limit).await {
-                Ok(events) if events.is_empty() => return Ok(Read::Nothing),
-                Ok(events) => return Ok(Read::Events(events)),
+            match feed.read(after, limit, self.projection.interest()).await {
+                Ok(read) if read.through == after => return Ok(Read::Nothing),
+                Ok(feed::Read { events, through, .. }) => return Ok(Read::Window { events, through }),
                 Err(FeedError::Undecodable { position, stream, reason, .. }) => {
                     let before = usize::try_from(position.0.saturating_sub(after.0 + 1)).unwrap_or(limit);
                     if before == 0 || before >= limit {
@@ -219,6 +219,10 @@ impl<'a> Filler<'a> {
 
 enum Read {
     Nothing,
-    Events(Vec<Envelope>),
+    /// What concerns the projection, and how far was looked.
+    Window {
+        events: Vec<Arc<Envelope>>,
+        through: Position,
+    },
     Undecodable(Letter),
 }

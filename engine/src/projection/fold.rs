@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use deadpool_postgres::{Pool, PoolError, Transaction};
 use futures::FutureExt;
@@ -37,6 +38,10 @@ pub(crate) enum Folded {
     Advanced {
         position: Position,
         dead_letters: u64,
+    },
+    /// There was nothing to fold up to here; the checkpoint was not moved.
+    Passed {
+        position: Position,
     },
     /// The checkpoint isn't where it was, or the generation isn't what it was: look again.
     Moved,
@@ -79,12 +84,6 @@ impl Target<'_> {
                  WHERE projection = $1 AND version = $2 AND generation = $3 AND feed = $4 AND shard = $5 FOR UPDATE",
             )
             .await?;
-        let key: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-            [&name, &version, &self.generation, &self.feed.as_str(), &self.shard.0];
-        let Some(row) = tx.query_opt(&lock, &key).await? else { return Ok(None) };
-        if at.is_some_and(|at| row.get::<_, i64>(0).unsigned_abs() != at.0) {
-            return Ok(None);
-        }
         // A statement of its own: it sees what was committed while the lock was waited for.
         let look = tx
             .prepare_cached(
@@ -95,7 +94,15 @@ impl Target<'_> {
                  WHERE g.projection = $1 AND g.version = $2 AND g.generation = $3",
             )
             .await?;
-        let Some(row) = tx.query_opt(&look, &key).await? else { return Ok(None) };
+        let feed = self.feed.as_str();
+        let key: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
+            [&name, &version, &self.generation, &feed, &self.shard.0];
+        // Sent together, carried out one after the other.
+        let (checkpoint, row) = futures::try_join!(tx.query_opt(&lock, &key), tx.query_opt(&look, &key))?;
+        let (Some(checkpoint), Some(row)) = (checkpoint, row) else { return Ok(None) };
+        if at.is_some_and(|at| checkpoint.get::<_, i64>(0).unsigned_abs() != at.0) {
+            return Ok(None);
+        }
         if GenerationState::parse(row.get::<_, &str>(0)) != Some(self.state) {
             return Ok(None);
         }
@@ -149,16 +156,15 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// Folds the events right after a checkpoint. They must be gapless from there; parts of one event together.
+    /// Folds the events that concern the projection between a checkpoint and `through`: all of them, parts of one event
+    /// together. Without any, only the checkpoint moves.
     pub async fn fold(
         &self,
         pool: &Pool,
         after: Position,
-        events: &[Envelope],
+        events: &[Arc<Envelope>],
+        through: Position,
     ) -> Result<Folded, FoldFailure> {
-        let Some(last) = events.last() else {
-            return Ok(Folded::Advanced { position: after, dead_letters: 0 });
-        };
         let mut client = pool.get().await?;
         // At first all at once; an event that can't be folded is looked for only if there is one.
         let mut search = false;
@@ -188,10 +194,10 @@ impl Target<'_> {
                 }
             }
             self.park(&tx, &sorting.letters).await?;
-            self.advance(&tx, last.position).await?;
+            self.advance(&tx, through).await?;
             tx.commit().await?;
             let dead_letters = locked.dead_letters + sorting.letters.len() as u64;
-            return Ok(Folded::Advanced { position: last.position, dead_letters });
+            return Ok(Folded::Advanced { position: through, dead_letters });
         }
     }
 
@@ -220,7 +226,7 @@ impl Target<'_> {
     async fn fold_searching(
         &self,
         tx: &mut Transaction<'_>,
-        events: &[Envelope],
+        events: &[Arc<Envelope>],
         sorting: &mut Sorting,
     ) -> Result<Option<Letter>, FoldFailure> {
         let stored = by_position(events);
@@ -261,7 +267,7 @@ impl Target<'_> {
     }
 
     /// The projection's fold; a panic in it is an event that can't be folded.
-    pub async fn apply(&self, tx: &Transaction<'_>, events: &[Envelope]) -> Result<(), FoldError> {
+    pub async fn apply(&self, tx: &Transaction<'_>, events: &[Arc<Envelope>]) -> Result<(), FoldError> {
         if events.is_empty() {
             return Ok(());
         }
@@ -298,14 +304,14 @@ struct Sorting {
 
 impl Sorting {
     /// The events whose streams are not parked; the others become letters.
-    fn sort<'a>(&mut self, events: &'a [Envelope]) -> Cow<'a, [Envelope]> {
+    fn sort<'a>(&mut self, events: &'a [Arc<Envelope>]) -> Cow<'a, [Arc<Envelope>]> {
         if self.parked.is_empty() {
             return Cow::Borrowed(events);
         }
         let mut foldable = Vec::with_capacity(events.len());
         for event in events {
             if !self.parked.contains(&event.stream.to_string()) {
-                foldable.push(event.clone());
+                foldable.push(Arc::clone(event));
             } else if self.letters.last().is_none_or(|last| last.position != event.position) {
                 self.letters.push(Letter::new(event, BEHIND_A_PARKED_ONE.to_owned()));
             }
@@ -318,7 +324,7 @@ impl Sorting {
         self.letters.push(letter);
     }
 
-    fn forget(&mut self, events: &[Envelope]) {
+    fn forget(&mut self, events: &[Arc<Envelope>]) {
         if let (Some(first), Some(last)) = (events.first(), events.last()) {
             self.letters.retain(|letter| !(first.position..=last.position).contains(&letter.position));
         }
@@ -326,7 +332,7 @@ impl Sorting {
 }
 
 /// Where each stored event's parts stand.
-fn by_position(events: &[Envelope]) -> Vec<Range<usize>> {
+fn by_position(events: &[Arc<Envelope>]) -> Vec<Range<usize>> {
     let mut start = 0;
     events
         .chunk_by(|a, b| a.position == b.position)

@@ -10,7 +10,7 @@ use kernel::{Envelope, Position, PositionToken, ShardId, StreamId};
 use tokio_util::sync::CancellationToken;
 
 use super::model::{Feeds, FoldError};
-use crate::feed::{FeedError, FeedName};
+use crate::feed::{FeedError, FeedName, Interest, Read};
 use crate::follow::{
     FollowSettings, FollowerHealth, FollowerState, Followers, SpawnError, StartWork, Status, Subscription,
     WaitError, Work,
@@ -82,12 +82,13 @@ impl Memories {
                 statuses.push(Arc::clone(&status));
                 let (projection, feed) = (Arc::clone(&projection), Arc::clone(feed));
                 let name = format!("{} in memory on shard {}", projection.name(), feed.shard().0);
+                let of = Interest::Only(projection.aggregate_types());
                 let start: StartWork = Arc::new(move |stop| -> Box<dyn Work> {
                     projection.reset(feed.shard());
                     status.restarted();
                     Box::new(MemoryWork {
                         projection: Arc::clone(&projection),
-                        subscription: Subscription::new(Arc::clone(&feed), settings, stop.clone()),
+                        subscription: Subscription::new(Arc::clone(&feed), of, settings, stop.clone()),
                         status: Arc::clone(&status),
                         settings,
                         stop,
@@ -186,10 +187,6 @@ struct MemoryWork {
 
 impl MemoryWork {
     fn apply(&mut self, event: &Envelope) -> Result<(), String> {
-        let concerns = self.projection.aggregate_types().contains(&event.stream.aggregate_type.as_ref());
-        if !concerns {
-            return Ok(());
-        }
         if self.parked.contains(&event.stream) {
             self.skipped += 1;
             return Ok(());
@@ -216,15 +213,16 @@ impl MemoryWork {
         Ok(())
     }
 
-    fn take(&mut self, read: Result<Vec<Envelope>, FeedError>) -> Result<(), (FollowerState, String)> {
+    fn take(&mut self, read: Result<Read, FeedError>) -> Result<(), (FollowerState, String)> {
         match read {
-            Ok(events) => {
+            Ok(Read { events, through, .. }) => {
                 for parts in events.chunk_by(|a, b| a.position == b.position) {
                     for event in parts {
                         self.apply(event).map_err(|text| (FollowerState::Stuck, text))?;
                     }
                     self.position = parts[0].position;
                 }
+                self.position = through;
                 Ok(())
             }
             Err(FeedError::Undecodable { position, stream, reason, .. })

@@ -7,7 +7,7 @@ use deadpool_postgres::Transaction;
 use kernel::{Envelope, ShardId};
 use tokio_postgres::error::SqlState;
 
-use crate::feed::{Feed, FeedName};
+use crate::feed::{Feed, FeedName, Interest};
 
 /// The schema that holds every read model.
 pub const SCHEMA: &str = "read_model";
@@ -26,6 +26,11 @@ pub trait Projection: Send + Sync + 'static {
     /// The feeds it folds. The order between two feeds is not defined, so rows of one must not depend on the other.
     fn feeds(&self) -> &'static [FeedName] {
         &[FeedName::Journal]
+    }
+
+    /// Which streams it folds. The events of all others cost it nothing: they are neither read nor decoded for it.
+    fn interest(&self) -> Interest {
+        Interest::All
     }
 
     /// The logical names of its tables; the first one is the projection's own.
@@ -47,7 +52,7 @@ pub trait Projection: Send + Sync + 'static {
         &self,
         tx: &Transaction<'_>,
         tables: &Tables,
-        events: &[Envelope],
+        events: &[Arc<Envelope>],
     ) -> Result<(), FoldError>;
 }
 

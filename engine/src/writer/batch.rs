@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
-use kernel::{Claim, ClaimChange, Position, StreamId};
+use kernel::{Claim, ClaimChange, Position, StreamId, TenantId};
 use serde_json::json;
 
 use super::{AppendFailure, Queued, Writer};
-use crate::journal::{AppendError, AppendItem, Appended, NewOutcome, Refusal, envelopes};
+use crate::journal::{AppendError, AppendItem, Appended, NewOutcome, Refusal};
 
 /// Deadlocks in a row before the batch is given up.
 const REPEATS_MAX: u32 = 8;
@@ -23,29 +23,31 @@ pub struct Answer {
 }
 
 impl Writer {
-    /// Appends all that has gathered, in order, in as few transactions as the rules allow.
-    pub(super) async fn write(&mut self, gathered: &mut Vec<Queued>) {
-        metrics::histogram!(crate::telemetry::JOURNAL_BATCH_ITEMS).record(gathered.len() as f64);
-        let mut waiting: VecDeque<Queued> = gathered.drain(..).collect();
-        while !waiting.is_empty() {
-            let batch = self.next_batch(&mut waiting);
-            if !batch.is_empty() {
-                self.commit(batch).await;
-            }
+    /// Appends what of the waiting may stand in the next transaction.
+    pub(super) async fn write(&mut self, waiting: &mut VecDeque<Queued>) {
+        let batch = self.next_batch(waiting);
+        if !batch.is_empty() {
+            metrics::histogram!(crate::telemetry::JOURNAL_BATCH_ITEMS).record(batch.len() as f64);
+            self.commit(batch).await;
         }
     }
 
-    /// Takes items off the front up to the first that must wait for the next transaction.
+    /// Takes items off the front, up to the first that must wait for the next transaction. While several tenants wait,
+    /// what goes beyond a tenant's share is set aside, and with it all that comes later in the same streams.
     fn next_batch(&self, waiting: &mut VecDeque<Queued>) -> Vec<Queued> {
-        let mut batch = Vec::with_capacity(waiting.len());
+        let mut batch = Vec::with_capacity(waiting.len().min(self.config.batch_items_max));
         let mut ends: HashMap<StreamId, u64> = HashMap::new();
         let mut changed: HashSet<Claim> = HashSet::new();
-        while let Some(queued) = waiting.pop_front() {
+        let mut shares = Shares::new(waiting, self.config.batch_tenant_items_max);
+        while batch.len() < self.config.batch_items_max
+            && let Some(queued) = waiting.pop_front()
+        {
             if self.lease.is_none() || !self.trusts(&queued) {
                 queued.incarnation.poison();
                 refuse(queued, AppendFailure::Superseded);
                 continue;
             }
+            let Some(queued) = shares.within(queued) else { continue };
             // A name that changes twice needs two transactions: within one, both changes see the rows that stood before
             // it. What was freed could not be taken, and what was taken would stay taken.
             let again = queued.item.claims.iter().any(|change| changed.contains(change.claim()));
@@ -67,6 +69,9 @@ impl Writer {
             }
             changed.extend(queued.item.claims.iter().map(|change| change.claim().clone()));
             batch.push(queued);
+        }
+        for queued in shares.set_aside.into_iter().rev() {
+            waiting.push_front(queued);
         }
         batch
     }
@@ -171,19 +176,9 @@ impl Writer {
             // A command whose asker went away is carried out all the same.
             let _ = rest.reply.send(Ok(Answer { position, recorded_at }));
         }
-        if self.live.is_heard() {
-            let mut next = appended.base.next();
-            let mut told = Vec::with_capacity(items.len());
-            for item in items {
-                let first = next;
-                next = Position(next.0 + item.events.len() as u64);
-                told.extend(envelopes(item, self.config.shard, first, recorded_at));
-            }
-            self.publish(told);
-        } else {
-            // Nobody waits for the clearing up, least of all the next batch.
-            tokio::spawn(async move { drop(items) });
-        }
+        let Position(last) = next;
+        metrics::gauge!(crate::telemetry::JOURNAL_POSITION).set((last - 1) as f64);
+        self.teller.hand_over(items, appended);
     }
 
     /// Refuses the one item that spoiled its batch. That a name was taken is an answer, and is stored like one.
@@ -234,6 +229,41 @@ impl Writer {
                 return;
             }
         }
+    }
+}
+
+/// How much of a batch each tenant has, while several want some of it.
+struct Shares {
+    /// `None` while only one tenant wants anything.
+    taken: Option<HashMap<Option<TenantId>, usize>>,
+    items_max: usize,
+    set_aside: Vec<Queued>,
+    streams_set_aside: HashSet<StreamId>,
+}
+
+impl Shares {
+    fn new(waiting: &VecDeque<Queued>, items_max: usize) -> Self {
+        let first = waiting.front().map(|queued| queued.item.metadata.tenant);
+        let several = waiting.iter().any(|queued| Some(queued.item.metadata.tenant) != first);
+        Self {
+            taken: several.then(HashMap::new),
+            items_max,
+            set_aside: Vec::new(),
+            streams_set_aside: HashSet::new(),
+        }
+    }
+
+    /// Gives an item back if it is within its tenant's share and nothing before it in its stream was set aside.
+    fn within(&mut self, queued: Queued) -> Option<Queued> {
+        let Some(taken) = &mut self.taken else { return Some(queued) };
+        let taken = taken.entry(queued.item.metadata.tenant).or_default();
+        if *taken < self.items_max && !self.streams_set_aside.contains(&queued.item.stream) {
+            *taken += 1;
+            return Some(queued);
+        }
+        self.streams_set_aside.insert(queued.item.stream.clone());
+        self.set_aside.push(queued);
+        None
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use engine::feed::{Feed, FeedError, FeedName, Live};
+use engine::feed::{Feed, FeedError, FeedName, Interest, Live, Read, Told};
 use engine::journal::{Journal, MemoryJournal};
 use engine::projection::{Feeds, FoldError, FollowSettings, Memories, MemoryProjection};
 use kernel::{Decider, Envelope, Position, PositionToken, ShardId};
@@ -99,7 +99,7 @@ impl Followed {
 }
 
 /// Passes on what is told, but for what it loses.
-async fn forward(mut from: broadcast::Receiver<Arc<[Envelope]>>, to: Live, seed: u64) {
+async fn forward(mut from: broadcast::Receiver<Told>, to: Live, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     loop {
         match from.recv().await {
@@ -135,7 +135,7 @@ impl Feed for BadFeed {
         SHARD
     }
 
-    async fn read(&self, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError> {
+    async fn read(&self, after: Position, limit: usize, of: Interest) -> Result<Read, FeedError> {
         let (pause, drawn) = {
             let mut random = self.random.lock().unwrap();
             (random.random_range(0..20), random.random_range(0..100))
@@ -149,14 +149,17 @@ impl Feed for BadFeed {
         if (drawn < 10 && !calm) || self.weather.outage.load(Ordering::SeqCst) {
             return Err(FeedError::Pool(deadpool_postgres::PoolError::Closed));
         }
-        self.shared.read(SHARD, after, limit).await
+        let head = self.shared.head(SHARD).await?;
+        let window = self.shared.read(SHARD, after, limit).await?;
+        let concerned = window.into_iter().filter(|event| of.concerns(&event.stream)).map(Arc::new);
+        Ok(Read::of_window(concerned.collect(), after, Position(after.0 + limit as u64), head))
     }
 
     async fn head(&self) -> Result<Position, FeedError> {
         self.shared.head(SHARD).await
     }
 
-    fn live(&self) -> broadcast::Receiver<Arc<[Envelope]>> {
+    fn live(&self) -> broadcast::Receiver<Told> {
         self.live.listen()
     }
 }

@@ -183,6 +183,6 @@ fn a_journal_that_breaks_a_promise_is_found_out() {
         Lie::LoadsTooLittle,
         Lie::ForgetsAnswers,
     ] {
-        assert!(first_failure(0, 100, Some(lie)).is_some(), "{lie:?} goes unnoticed");
+        assert!(first_failure(0, 1_000, Some(lie)).is_some(), "{lie:?} goes unnoticed");
     }
 }

@@ -13,7 +13,7 @@ use engine::journal::{Journal, MemoryJournal};
 use engine::writer::WriterConfig;
 use engine::{Engine, EngineConfig};
 use futures::FutureExt;
-use kernel::{Actor, ActorKind, CommandId, CorrelationId, Metadata, Origin, ShardId};
+use kernel::{Actor, ActorKind, CommandId, CorrelationId, Metadata, Origin, ShardId, TenantId};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio_util::sync::CancellationToken;
@@ -111,6 +111,8 @@ impl World {
         faults.extend(checker::faults(&history, &world.shared).await);
         if faults.is_empty() {
             faults.extend(followed.faults(&world.shared).await);
+            // What nobody waits for any more may wait for the shard until its deadline.
+            tokio::time::sleep(context(0).deadline * 2).await;
             faults.extend(world.leftovers());
         }
         Ran { faults, trace: world.trace.text(), history }
@@ -121,6 +123,7 @@ impl World {
         let one_of = |random: &mut StdRng, these: &[u64]| these[random.random_range(0..these.len())];
         let mut writer = WriterConfig::new(SHARD, Uuid::nil());
         writer.batch_items_max = one_of(random, &[1, 3, 1024]) as usize;
+        writer.batch_tenant_items_max = one_of(random, &[1, 2, 64]) as usize;
         writer.lease_ttl = Duration::from_millis(one_of(random, &[300, 3_000]));
         writer.unclear_patience = Duration::from_millis(one_of(random, &[200, 5_000]));
         let mut config = EngineConfig::new(writer);
@@ -228,10 +231,10 @@ impl World {
     }
 }
 
-/// A command of the simulation, its number as the correlation.
+/// A command of the simulation, its number as the correlation. Tenants take turns, also on one account.
 pub fn context(number: u128) -> CommandContext {
     CommandContext::new(Metadata {
-        tenant: None,
+        tenant: Some(TenantId(Uuid::from_u128(number % 3))),
         actor: Actor { kind: ActorKind::System, id: "simulation".into() },
         role: "system".into(),
         scopes: vec![],

@@ -143,7 +143,7 @@ impl<B> Write<B> {
     /// Whatever dispatch refuses, as the problem it is.
     pub async fn dispatch<D: Decider>(&self, id: Uuid, command: D::Command) -> Result<Receipt, Problem> {
         let context = CommandContext {
-            metadata: self.metadata(),
+            metadata: self.metadata().into(),
             idempotency: self.idempotency,
             expected_sequence: self.expected_sequence,
             deadline: self.app.limits.command_deadline,

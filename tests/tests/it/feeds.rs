@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::DateTime;
-use engine::feed::{Feed, FeedError, FeedName, Live};
+use engine::feed::{Feed, FeedError, FeedName, Interest, Live, Read, Told};
 use engine::projection::FollowSettings;
 use kernel::{
     Actor, ActorKind, CorrelationId, Envelope, EventId, Metadata, Origin, Position, PositionToken, ShardId,
@@ -49,7 +49,7 @@ pub async fn eventually(what: &str, condition: impl AsyncFn() -> bool) {
 /// A feed in memory: dense positions from 1, as a journal has.
 pub struct TestFeed {
     name: FeedName,
-    events: Mutex<Vec<Envelope>>,
+    events: Mutex<Vec<Arc<Envelope>>>,
     live: Live,
     undecodable: Mutex<BTreeSet<u64>>,
     /// How many of the next reads panic or fail.
@@ -109,7 +109,7 @@ impl TestFeed {
         PositionToken { shard: ShardId(0), position }
     }
 
-    fn take(&self, events: impl IntoIterator<Item = Envelope>) -> Vec<Envelope> {
+    fn take(&self, events: impl IntoIterator<Item = Envelope>) -> Vec<Arc<Envelope>> {
         let mut all = self.events.lock().unwrap();
         let mut batch = Vec::new();
         for mut event in events {
@@ -118,7 +118,8 @@ impl TestFeed {
             event.sequence = 1 + all.iter().filter(|e| e.stream == event.stream).count() as u64;
             event.event_id = EventId(Uuid::from_u128(u128::from(position) << 64 | 7));
             event.recorded_at = at(position);
-            all.push(event.clone());
+            let event = Arc::new(event);
+            all.push(Arc::clone(&event));
             batch.push(event);
         }
         batch
@@ -144,15 +145,16 @@ impl Feed for TestFeed {
         ShardId(0)
     }
 
-    async fn read(&self, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError> {
+    async fn read(&self, after: Position, limit: usize, of: Interest) -> Result<Read, FeedError> {
         self.reads.fetch_add(1, Ordering::SeqCst);
         assert!(!countdown(&self.panics), "the test asked for a panic");
         if countdown(&self.failures) {
             return Err(FeedError::Pool(deadpool_postgres::PoolError::Closed));
         }
         let all = self.events.lock().unwrap();
-        let found: Vec<Envelope> =
-            all.iter().filter(|event| event.position > after).take(limit).cloned().collect();
+        let end = Position(after.0 + limit as u64);
+        let window = all.iter().filter(|event| event.position > after && event.position <= end);
+        let found: Vec<Arc<Envelope>> = window.filter(|event| of.concerns(&event.stream)).cloned().collect();
         let spoilt = self.undecodable.lock().unwrap();
         if let Some(bad) = found.iter().find(|event| spoilt.contains(&event.position.0)) {
             return Err(FeedError::Undecodable {
@@ -162,14 +164,14 @@ impl Feed for TestFeed {
                 reason: "the test spoilt it".to_owned(),
             });
         }
-        Ok(found)
+        Ok(Read::of_window(found, after, end, Position(all.len() as u64)))
     }
 
     async fn head(&self) -> Result<Position, FeedError> {
         Ok(self.token().position)
     }
 
-    fn live(&self) -> broadcast::Receiver<Arc<[Envelope]>> {
+    fn live(&self) -> broadcast::Receiver<Told> {
         self.live.listen()
     }
 }
@@ -192,7 +194,7 @@ pub fn envelope(
         event_type: event_type.into(),
         event_version: "1".into(),
         payload,
-        metadata: Metadata {
+        metadata: Arc::new(Metadata {
             tenant: None,
             actor: Actor { kind: ActorKind::Operator, id: "operator-1".to_owned() },
             role: "operator".to_owned(),
@@ -202,7 +204,7 @@ pub fn envelope(
             causation_id: None,
             command_id: None,
             origin: Origin::default(),
-        },
+        }),
         recorded_at: DateTime::UNIX_EPOCH,
     }
 }

@@ -150,7 +150,7 @@ async fn an_export_holds_every_entry_however_many_there_are() {
     let app = TestApp::new().await;
     let audit = &app.server.state.audit;
     let entries = (0..COUNT).map(|n| {
-        let metadata = Metadata { action: format!("test:{n}"), ..context(None).metadata };
+        let metadata = Metadata { action: format!("test:{n}"), ..Metadata::clone(&context(None).metadata) };
         let fact = AuditFact {
             outcome: AuditOutcome::Success,
             status: 200,

@@ -12,7 +12,7 @@ use aggregates::user::User;
 use cluster::ConnectInfo;
 use engine::clock::{SystemClock, SystemIds};
 use engine::codec::Codec;
-use engine::feed::{Feed, Live};
+use engine::feed::{Feed, Interest, Live};
 use engine::journal::PgFeed;
 use engine::keyring::{Keyring, MASTER_KEY_FILE};
 use gateway::keys::{KeyStore, MasterKey};
@@ -129,11 +129,11 @@ async fn all(owner: &ConnectInfo, codec: &Codec) -> Vec<Envelope> {
     let mut events: Vec<Envelope> = Vec::new();
     loop {
         let after = events.last().map_or(Position::ZERO, |event| event.position);
-        let more = feed.read(after, 10_000).await.unwrap();
-        if more.is_empty() {
+        let more = feed.read(after, 10_000, Interest::All).await.unwrap();
+        if more.events.is_empty() {
             return events;
         }
-        events.extend(more);
+        events.extend(more.events.into_iter().map(Arc::unwrap_or_clone));
     }
 }
 

@@ -107,7 +107,7 @@ async fn what_is_appended_is_read_back_as_it_was_with_dense_positions() {
         assert_eq!(read.iter().map(|e| e.index_in_command).collect::<Vec<_>>(), [0, 1, 0, 0]);
         assert_eq!(read[1].stream, stream(1));
         assert_eq!(read[1].payload, json!({ "Happened": 2 }));
-        assert_eq!(read[1].metadata, *items[0].metadata, "{which}: who, why and from where are kept");
+        assert_eq!(read[1].metadata, items[0].metadata, "{which}: who, why and from where are kept");
         let loaded = journal.load(&stream(1), None).await.unwrap().tail;
         assert_eq!(loaded.iter().map(|e| e.sequence).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(journal.head(SHARD).await.unwrap(), Position(4));

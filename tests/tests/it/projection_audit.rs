@@ -21,9 +21,9 @@ async fn a_command_is_one_entry_however_many_events_it_made() {
     let world = World::new().await;
     let first = Envelope { index_in_command: 0, ..provisioned(1, "Acme", "acme.example", Plan::Pro) };
     let mut second = Envelope { index_in_command: 1, ..suspended(1, "unpaid") };
-    second.metadata.action = "tenants:provision".to_owned();
+    std::sync::Arc::make_mut(&mut second.metadata).action = "tenants:provision".to_owned();
     let mut third = suspended(2, "unpaid");
-    third.metadata.origin =
+    std::sync::Arc::make_mut(&mut third.metadata).origin =
         Origin { address: Some("192.0.2.1".to_owned()), user_agent: Some("curl/8".to_owned()) };
     world.happens([first, second, third]).await;
     let rows = trail(&world, Scope::Platform, AuditRange::default()).await;

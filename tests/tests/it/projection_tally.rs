@@ -106,7 +106,7 @@ impl Projection for Tally {
         &self,
         tx: &Transaction<'_>,
         tables: &Tables,
-        events: &[Envelope],
+        events: &[std::sync::Arc<Envelope>],
     ) -> Result<(), FoldError> {
         let sql = tables.fill(
             "INSERT INTO {tally} AS t (id, total, seen) VALUES ($1, $2, ARRAY[$3::bigint]) \

@@ -6,7 +6,7 @@ use engine::audit::{AuditEvent, AuditFact, AuditOutcome};
 use engine::feed::{Feed, FeedName};
 use engine::projection::{Feeds, Projector};
 use kernel::{
-    ApplicationId, Confidential, Envelope, Event, KeyId, MembershipId, Metadata, PersonId, Personal, TenantId,
+    ApplicationId, Confidential, Envelope, Event, KeyId, MembershipId, PersonId, Personal, TenantId,
 };
 use schemas::events::{ApplicationEvent, MembershipEvent, TenantEvent, TenantProvisioned, UserEvent};
 use schemas::values::{Environment, FlagValue, MembershipKind, Plan, Region, Role, Scope, UserStatus};
@@ -42,7 +42,7 @@ fn of(aggregate_type: &'static str, id: Uuid, event: &impl Event) -> Envelope {
 /// What happens to tenant `n`.
 pub fn to_tenant(n: u128, event: TenantEvent) -> Envelope {
     let mut envelope = of("tenant", tenant(n).0, &event);
-    envelope.metadata.tenant = Some(tenant(n));
+    Arc::make_mut(&mut envelope.metadata).tenant = Some(tenant(n));
     envelope
 }
 
@@ -53,7 +53,7 @@ pub fn to_user(n: u128, event: UserEvent) -> Envelope {
 /// What happens to membership `n`, in tenant `t`.
 pub fn to_membership(n: u128, t: u128, event: MembershipEvent) -> Envelope {
     let mut envelope = of("membership", membership(n).0, &event);
-    envelope.metadata.tenant = Some(tenant(t));
+    Arc::make_mut(&mut envelope.metadata).tenant = Some(tenant(t));
     envelope
 }
 
@@ -154,7 +154,8 @@ pub fn refused(n: u128, t: Option<u128>, action: &str) -> Envelope {
         count: 1,
     };
     let mut envelope = of("audit", Uuid::from_u128(0x6000_0000 + n), &AuditEvent::Recorded(fact));
-    envelope.metadata = Metadata { tenant: t.map(tenant), action: action.to_owned(), ..envelope.metadata };
+    let metadata = Arc::make_mut(&mut envelope.metadata);
+    (metadata.tenant, metadata.action) = (t.map(tenant), action.to_owned());
     envelope
 }
 

@@ -77,7 +77,7 @@ impl Serving {
         let entry = AuditEntry {
             entry_id: Uuid::from_u128(77),
             occurred_at: SystemClock.now(),
-            metadata: context(None).metadata,
+            metadata: std::sync::Arc::unwrap_or_clone(context(None).metadata),
             fact: AuditFact {
                 outcome: AuditOutcome::Denied,
                 status: 403,

@@ -1,4 +1,4 @@
--- One stream after a sequence, in order.
+-- One stream after a sequence, in order. Columns as in read_feed.sql; `rows.rs` counts on their places.
 SELECT shard, position, sequence, event_type, event_version, payload::text, metadata::text, tenant, event_id,
        index_in_command, actor, role, correlation_id, causation_id, recorded_at, aggregate_type, aggregate_id
   FROM events
