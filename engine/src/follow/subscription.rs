@@ -152,8 +152,10 @@ impl Subscription {
             }
         }
         read.head = read.head.max(read.through);
-        if read.through > after {
-            self.seen = Seen { head: read.head, current_at: Some(Instant::now()) };
+        self.seen.head = read.head;
+        // Who knows of a gap is not complete.
+        if read.through > after && !self.behind {
+            self.seen.current_at = Some(Instant::now());
         }
         read
     }
@@ -172,6 +174,7 @@ impl Subscription {
                 }
             } else if event.position > read.through {
                 self.behind = true;
+                read.head = read.head.max(event.position);
                 return;
             }
         }

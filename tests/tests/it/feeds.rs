@@ -83,6 +83,13 @@ impl TestFeed {
         PositionToken { shard: ShardId(0), position: last }
     }
 
+    /// Appends, and tells all but the second last.
+    pub fn append_with_a_gap(&self, events: impl IntoIterator<Item = Envelope>) {
+        let mut batch = self.take(events);
+        batch.remove(batch.len() - 2);
+        self.live.tell(batch.into());
+    }
+
     /// Appends as another process would: nobody here is told.
     pub fn append_silently(&self, events: impl IntoIterator<Item = Envelope>) -> PositionToken {
         let batch = self.take(events);

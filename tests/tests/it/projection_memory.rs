@@ -93,6 +93,26 @@ async fn a_lost_wake_up_loses_nothing() {
     assert_eq!(sums.of(1), Some(2));
 }
 
+/// REQUIREMENTS §3: who knows that something is missing does not take itself for current, and so does not answer for long.
+#[tokio::test]
+async fn who_hears_of_something_beyond_a_gap_is_not_current() {
+    let (sums, feed) = (Arc::new(Sums::default()), TestFeed::journal());
+    let (_memories, handle) = start(&sums, &feed, never_polls()).await;
+    handle.wait_for(feed.append([add(1, 1)]), PATIENCE).await.unwrap();
+    eventually("it is ready", async || handle.is_ready()).await;
+    feed.failures.store(u32::MAX, Ordering::SeqCst);
+    let before = tokio::time::Instant::now();
+    feed.append_with_a_gap([add(1, 2), add(1, 4), add(1, 8)]);
+    eventually("it can't read what is missing", async || handle.health()[0].state == FollowerState::Retrying)
+        .await;
+    assert_eq!(sums.of(1), Some(3), "what came before the gap is folded");
+    let known = before.elapsed();
+    assert!(handle.age().unwrap() >= known, "it last knew itself complete before it heard of the gap");
+    feed.failures.store(0, Ordering::SeqCst);
+    handle.wait_for(feed.token(), PATIENCE).await.unwrap();
+    assert_eq!(sums.of(1), Some(15));
+}
+
 #[tokio::test]
 async fn before_it_has_caught_up_nothing_is_answered() {
     let (sums, feed) = (Arc::new(Sums::default()), TestFeed::journal());
