@@ -1,8 +1,9 @@
 //! Tells followers what was appended, beside the writer: making envelopes and clearing up must not hold up the next batch.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use kernel::{Position, ShardId};
-use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::feed::Live;

@@ -13,7 +13,7 @@ use schemas::values::{
 };
 use serde_json::json;
 
-use crate::feeds::at;
+use crate::feeds::{at, eventually};
 use crate::projection_world::{
     World, app_registered, application, flag_set, invited, key, key_issued, membership, person, provisioned,
     registered, suspended, tenant, to_application, to_membership, to_tenant, to_user,
@@ -381,4 +381,19 @@ fn the_history_of_these_tests_holds_every_event_there_is() {
         .map(|name| name.event_type.to_owned())
         .collect();
     assert_eq!(happened, promised);
+}
+
+/// What a read model has no use for costs it no transaction, but it is not looked at for ever again either.
+#[tokio::test]
+async fn a_read_model_writes_down_how_far_it_passed_what_does_not_concern_it() {
+    let world = World::new().await;
+    world.happens([provisioned(1, "Acme", "acme.example", Plan::Pro), suspended(1, "unpaid")]).await;
+    let last = world.journal.token().position.0.cast_signed();
+    let client = world.client().await;
+    let sql =
+        "SELECT position FROM projection_checkpoint WHERE projection = 'user_directory' AND feed = 'journal'";
+    eventually("the directory of people, whom nothing happened to, is written down as level", async || {
+        client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) == last
+    })
+    .await;
 }
