@@ -96,7 +96,8 @@ impl Engine {
         // Every order has a permit, and a claim's refusal stores one item more: the queue is never full.
         let queue_max = config.node_in_flight_max * 2;
         let writer =
-            WriterHandle::start(config.writer, journal.clone(), live, clock.clone(), ids.clone(), queue_max);
+            WriterHandle::start(config.writer, journal.clone(), live, clock.clone(), ids.clone(), queue_max)
+                .map_err(|error| ractor::SpawnErr::StartupFailed(error.into()))?;
         let sweeper = Arc::new(Sweeper::new(config.actor_idle_max, config.actors_live_max));
         let chores = [
             tokio::spawn(sweeper.clone().run()).abort_handle(),

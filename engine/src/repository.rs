@@ -1,7 +1,8 @@
 //! The repository that cqrs-es commits through: one value per command.
 //!
 //! It carries in what cqrs-es has no word for (metadata, claims, command id, the actor's incarnation) and carries the
-//! answer out. Persisting hands the events to the shard's writer on the first poll and waits for the commit.
+//! answer out. Persisting hands the events to the shard's writer and doesn't wait: what became of them is told to the
+//! errand's asker, after the commit.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,10 +12,9 @@ use cqrs_es::persist::{
 };
 use kernel::{ClaimChange, EventId, Ids, Metadata, StreamId};
 use serde_json::Value;
-use tokio::sync::oneshot;
 
 use crate::journal::{AppendItem, Journal, NewEvent, NewOutcome, ReadError};
-use crate::writer::{Answer, AppendFailure, Incarnation, Queued, WriterHandle};
+use crate::writer::{AppendFailure, Asker, Incarnation, Queued, WriterHandle};
 
 /// What a command brings beside its events.
 pub(crate) struct Errand {
@@ -25,17 +25,15 @@ pub(crate) struct Errand {
     pub incarnation: Arc<Incarnation>,
     /// The ids of the events, one for each.
     pub event_ids: Vec<EventId>,
+    /// Hears what became of it.
+    pub asker: Asker,
 }
-
-/// How the errand ended; filled by the time `persist` returns.
-pub(crate) type Report = Arc<Mutex<Option<Result<Answer, AppendFailure>>>>;
 
 /// The repository of one command.
 pub(crate) struct CommandRepository {
     writer: WriterHandle,
     journal: Arc<dyn Journal>,
     errand: Mutex<Option<Errand>>,
-    report: Report,
     unready: Unready,
 }
 
@@ -44,21 +42,13 @@ pub(crate) struct CommandRepository {
 pub(crate) type Unready = Arc<Mutex<Option<Queued>>>;
 
 impl CommandRepository {
-    pub(crate) fn new(
-        writer: WriterHandle,
-        journal: Arc<dyn Journal>,
-        errand: Errand,
-    ) -> (Self, Report, Unready) {
-        let (report, unready) = (Report::default(), Unready::default());
+    pub(crate) fn new(writer: WriterHandle, journal: Arc<dyn Journal>, errand: Errand) -> (Self, Unready) {
+        let unready = Unready::default();
         let errand = Mutex::new(Some(errand));
-        let repository = Self { writer, journal, errand, report: report.clone(), unready: unready.clone() };
-        (repository, report, unready)
+        (Self { writer, journal, errand, unready: unready.clone() }, unready)
     }
 
-    fn hand_over(
-        &self,
-        events: &[SerializedEvent],
-    ) -> Result<oneshot::Receiver<Result<Answer, AppendFailure>>, AppendFailure> {
+    fn hand_over(&self, events: &[SerializedEvent]) -> Result<(), AppendFailure> {
         let errand = self.errand.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(errand) = errand else {
             return Err(AppendFailure::Unavailable("a repository serves one command"));
@@ -82,15 +72,21 @@ impl CommandRepository {
             outcome: errand.outcome,
             prepared: None,
         };
-        let is_ready = self.journal.prepare(&mut item).map_err(AppendFailure::Refused)?;
-        let (reply, answer) = oneshot::channel();
-        let queued = Queued { item, incarnation: errand.incarnation, reply };
+        let is_ready = match self.journal.prepare(&mut item) {
+            Ok(is_ready) => is_ready,
+            Err(refusal) => {
+                let failure = AppendFailure::Refused(refusal);
+                errand.asker.tell(Err(failure.clone()));
+                return Err(failure);
+            }
+        };
+        let queued = Queued { item, incarnation: errand.incarnation, asker: errand.asker };
         if is_ready {
-            self.writer.hand_over(queued)?;
+            self.writer.hand_over(queued);
         } else {
             *self.unready.lock().unwrap_or_else(PoisonError::into_inner) = Some(queued);
         }
-        Ok(answer)
+        Ok(())
     }
 
     async fn stored<A: Aggregate>(
@@ -149,13 +145,7 @@ impl PersistedEventRepository for CommandRepository {
         events: &[SerializedEvent],
         _: Option<(String, Value, usize)>,
     ) -> Result<(), PersistenceError> {
-        let result = match self.hand_over(events) {
-            Ok(answer) => answer.await.unwrap_or(Err(AppendFailure::OutcomeUnknown)),
-            Err(failure) => Err(failure),
-        };
-        let told = result.clone();
-        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        told.map(|_| ()).map_err(|failure| match failure {
+        self.hand_over(events).map_err(|failure| match failure {
             AppendFailure::Refused(_) | AppendFailure::Superseded => PersistenceError::OptimisticLockError,
             other => PersistenceError::ConnectionError(Box::new(other)),
         })

@@ -22,7 +22,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use kernel::{Clock, Ids, ShardId, StreamId};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use crate::feed::Live;
@@ -54,6 +54,9 @@ pub struct WriterConfig {
     pub unclear_patience: Duration,
     /// The pause between two attempts to reach the database or to get the lease.
     pub retry_pause: Duration,
+    /// Whether it runs on a thread of its own (ADR-COMM-002), or among the tasks of whoever starts it, as a simulation
+    /// on one paused clock must have it.
+    pub own_thread: bool,
 }
 
 impl WriterConfig {
@@ -67,6 +70,7 @@ impl WriterConfig {
             answer_max: Duration::from_secs(15),
             unclear_patience: Duration::from_secs(10),
             retry_pause: Duration::from_millis(100),
+            own_thread: true,
         }
     }
 }
@@ -90,12 +94,41 @@ pub enum AppendFailure {
 pub(crate) struct Queued {
     pub item: AppendItem,
     pub incarnation: Arc<Incarnation>,
-    pub reply: oneshot::Sender<Result<Answer, AppendFailure>>,
+    pub asker: Asker,
+}
+
+/// Who is to hear what became of an item, exactly once. Dropped before that, it hears that nobody knows.
+pub(crate) struct Asker(Option<Box<Hear>>);
+
+type Hear = dyn FnOnce(Result<Answer, AppendFailure>) + Send;
+
+impl Asker {
+    /// `hear` must not wait: it runs where the commit was learned of.
+    pub fn new(hear: impl FnOnce(Result<Answer, AppendFailure>) + Send + 'static) -> Self {
+        Self(Some(Box::new(hear)))
+    }
+
+    pub fn tell(mut self, result: Result<Answer, AppendFailure>) {
+        if let Some(hear) = self.0.take() {
+            hear(result);
+        }
+    }
+}
+
+impl Drop for Asker {
+    fn drop(&mut self) {
+        if let Some(hear) = self.0.take() {
+            hear(Err(AppendFailure::OutcomeUnknown));
+        }
+    }
 }
 
 /// The way to a shard's writer.
 #[derive(Clone, Debug)]
-pub struct WriterHandle {
+pub struct WriterHandle(Arc<Way>);
+
+#[derive(Debug)]
+struct Way {
     queue: mpsc::Sender<Queued>,
     told: Arc<Told>,
     doubts: Arc<Doubts>,
@@ -105,6 +138,9 @@ pub struct WriterHandle {
 
 impl WriterHandle {
     /// Starts a writer. `queue_max` must be at least the number of commands that can be under way at once.
+    ///
+    /// # Errors
+    /// If it is to have a thread of its own and can't get one.
     pub fn start(
         config: WriterConfig,
         journal: Arc<dyn Journal>,
@@ -112,7 +148,8 @@ impl WriterHandle {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         queue_max: usize,
-    ) -> Self {
+    ) -> std::io::Result<Self> {
+        let own_thread = config.own_thread;
         let (queue, receiver) = mpsc::channel(queue_max);
         let (stop, stopping) = watch::channel(false);
         let (complain, trouble) = watch::channel(None);
@@ -129,22 +166,27 @@ impl WriterHandle {
             lineage: 0,
             lease: None,
         };
-        tokio::spawn(writer.run(receiver, stopping));
-        Self { queue, told, doubts, trouble, stop }
+        let run = writer.run(receiver, stopping);
+        if own_thread {
+            run_apart(run)?;
+        } else {
+            tokio::spawn(run);
+        }
+        Ok(Self(Arc::new(Way { queue, told, doubts, trouble, stop })))
     }
 
     pub fn ownership(&self) -> Ownership {
-        self.told.now()
+        self.0.told.now()
     }
 
     /// Why the last attempt to write failed, if it did: PostgreSQL's words, with its code.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.borrow().clone()
+        self.0.trouble.borrow().clone()
     }
 
     /// What a stream loaded from now on may be trusted on, or `None` while this node doesn't own the shard.
     pub fn trust(&self, stream: &StreamId) -> Option<Trust> {
-        let doubts = self.doubts.of(stream).load(Ordering::Acquire);
+        let doubts = self.0.doubts.of(stream).load(Ordering::Acquire);
         match self.ownership() {
             Ownership::Owned { lineage } => Some(Trust { lineage, doubts }),
             Ownership::Waiting | Ownership::Recovering | Ownership::Stopped => None,
@@ -153,34 +195,36 @@ impl WriterHandle {
 
     /// Waits until this node owns the shard.
     pub async fn owned(&self) {
-        self.told.wait_for(|now| matches!(now, Ownership::Owned { .. })).await;
+        self.0.told.wait_for(|now| matches!(now, Ownership::Owned { .. })).await;
     }
 
     /// How many items wait to be appended.
     pub fn depth(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
+        self.0.queue.max_capacity() - self.0.queue.capacity()
     }
 
-    /// Hands an item over, at once. Gives it back if the queue is full or the writer has stopped.
-    pub(crate) fn hand_over(&self, queued: Queued) -> Result<(), AppendFailure> {
-        self.queue.try_send(queued).map_err(|_| AppendFailure::Unavailable("the writer takes nothing now"))
-    }
-
-    /// As [`WriterHandle::hand_over`]; whoever waits hears of a refusal.
-    pub(crate) fn hand_over_or_refuse(&self, queued: Queued) {
+    /// Hands an item over, at once. If the queue is full or the writer has stopped, its asker hears of it.
+    pub(crate) fn hand_over(&self, queued: Queued) {
         if let Err(mpsc::error::TrySendError::Full(queued) | mpsc::error::TrySendError::Closed(queued)) =
-            self.queue.try_send(queued)
+            self.0.queue.try_send(queued)
         {
-            let failure = AppendFailure::Unavailable("the writer takes nothing now");
-            let _ = queued.reply.send(Err(failure));
+            queued.asker.tell(Err(AppendFailure::Unavailable("the writer takes nothing now")));
         }
     }
 
     /// Appends what is queued, gives the lease back and stops.
     pub async fn drain(&self) {
-        let _ = self.stop.send(true);
-        self.told.wait_for(|now| now == Ownership::Stopped).await;
+        let _ = self.0.stop.send(true);
+        self.0.told.wait_for(|now| now == Ownership::Stopped).await;
     }
+}
+
+/// Runs the writer, with the journal's connection that it opens, on a thread of its own: among the node's tasks it
+/// would stand in line behind the very commands that wait for it, while the database has nothing to do.
+fn run_apart(run: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("writer".to_owned()).spawn(move || runtime.block_on(run))?;
+    Ok(())
 }
 
 /// The writer's task.

@@ -26,7 +26,7 @@ use crate::codec::mentions;
 use crate::command::DispatchError;
 use crate::journal::{Journal, NewOutcome, PrepareError, ReadError};
 use crate::repository::{CommandRepository, Errand, event_ids};
-use crate::writer::{AppendFailure, Queued, WriterHandle};
+use crate::writer::{AppendFailure, Asker, Queued, WriterHandle};
 
 /// What all actors of a node share.
 pub(crate) struct Surroundings {
@@ -48,7 +48,7 @@ impl Surroundings {
     async fn hand_over_slowly(&self, mut queued: Queued, deadline: Instant) {
         let prepared = tokio::time::timeout_at(deadline, self.journal.prepare_slowly(&mut queued.item)).await;
         let failure = match prepared {
-            Ok(Ok(())) => return self.writer.hand_over_or_refuse(queued),
+            Ok(Ok(())) => return self.writer.hand_over(queued),
             Ok(Err(PrepareError::Refused(refusal))) => AppendFailure::Refused(refusal),
             Ok(Err(PrepareError::Unavailable(reason))) => {
                 tracing::warn!(reason, "the keys that an event is to be sealed under can't be had now");
@@ -56,7 +56,7 @@ impl Surroundings {
             }
             Err(_) => AppendFailure::Unavailable("deadline"),
         };
-        let _ = queued.reply.send(Err(failure));
+        queued.asker.tell(Err(failure));
     }
 }
 
@@ -217,7 +217,7 @@ impl<D: Decider> State<D> {
         }
     }
 
-    /// Hands the decision to the writer through cqrs-es and leaves the waiting to a settlement.
+    /// Hands the decision to the writer through cqrs-es and leaves the rest to a settlement.
     async fn hand_over(
         &mut self,
         myself: ActorRef<Message<D>>,
@@ -243,6 +243,8 @@ impl<D: Decider> State<D> {
         if let Some(outcome) = &outcome {
             Arc::make_mut(&mut metadata).command_id = Some(outcome.command_id);
         }
+        let deadline = order.deadline;
+        let settlement = Settlement { myself, order, verdict, incarnation: memory.incarnation.clone() };
         let errand = Errand {
             stream: self.presence.stream(),
             metadata,
@@ -250,8 +252,9 @@ impl<D: Decider> State<D> {
             outcome,
             incarnation: memory.incarnation.clone(),
             event_ids: ids,
+            asker: Asker::new(|result| settlement.finish(result)),
         };
-        let (repository, report, unready) = CommandRepository::new(
+        let (repository, unready) = CommandRepository::new(
             self.surroundings.writer.clone(),
             self.surroundings.journal.clone(),
             errand,
@@ -263,14 +266,11 @@ impl<D: Decider> State<D> {
             current_sequence: usize::try_from(before).unwrap_or(usize::MAX),
             current_snapshot: None,
         };
-        let commit = Box::pin(async move {
-            let store = PersistedEventStore::<_, Folded<D>>::new_event_store(repository);
-            // The report says what happened in our own words.
-            let _ = store.commit(events, context, HashMap::new()).await;
-        });
+        let store = PersistedEventStore::<_, Folded<D>>::new_event_store(repository);
+        // Handing over never waits, so that orders reach the writer in the order they were decided. What became of it
+        // is the settlement's to hear.
+        let _ = store.commit(events, context, HashMap::new()).now_or_never();
         memory.propose_snapshot(self.surroundings.snapshot_events_min);
-        let deadline = order.deadline;
-        Settlement { myself, order, verdict, incarnation: memory.incarnation.clone(), report }.start(commit);
         // The lock is not held while waiting.
         let unready = unready.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(queued) = unready {

@@ -1,8 +1,6 @@
-//! What waits for the commit in the actor's place, and answers.
+//! What hears of the commit in the actor's place, and answers.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use kernel::{Decider, PositionToken, ShardId};
 use ractor::ActorRef;
@@ -11,8 +9,7 @@ use super::actor::{Message, unavailable};
 use super::order::{Order, Reply, Verdict};
 use crate::command::DispatchError;
 use crate::journal::Refusal;
-use crate::repository::Report;
-use crate::writer::{AppendFailure, Incarnation};
+use crate::writer::{Answer, AppendFailure, Incarnation};
 
 /// How often an order is decided anew before its caller is told to come back.
 const ATTEMPTS_MAX: u32 = 5;
@@ -23,28 +20,15 @@ pub(super) struct Settlement<D: Decider> {
     pub order: Order<D>,
     pub verdict: Verdict<D::Rejection>,
     pub incarnation: Arc<Incarnation>,
-    pub report: Report,
 }
 
 impl<D: Decider> Settlement<D> {
-    /// Polls the commit once, here and now, so that orders reach the writer in the order they were decided;
-    /// the rest happens in a task of its own, which no cancelled request can drop.
-    pub(super) fn start(self, mut commit: Pin<Box<impl Future<Output = ()> + Send + 'static>>) {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        if commit.as_mut().poll(&mut context).is_ready() {
-            return self.finish();
-        }
-        tokio::spawn(async move {
-            commit.await;
-            self.finish();
-        });
-    }
-
-    fn finish(self) {
-        let result = self.report.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Self { myself, mut order, verdict, incarnation, .. } = self;
+    /// Answers the order, or has it decided anew. Doesn't wait, and runs where the commit was learned of: no task that a
+    /// cancelled request could drop, and none to be woken.
+    pub(super) fn finish(self, result: Result<Answer, AppendFailure>) {
+        let Self { myself, mut order, verdict, incarnation } = self;
         let idempotency = order.context.idempotency;
-        let reply = match result.unwrap_or(Err(AppendFailure::OutcomeUnknown)) {
+        let reply = match result {
             Ok(answer) => {
                 let position = answer.position.map(|position| PositionToken { shard: ShardId(0), position });
                 Reply::Settled(verdict.into_result(position, answer.recorded_at, false))

@@ -8,7 +8,8 @@ use chrono::{DateTime, Utc};
 use kernel::{Claim, ClaimChange, Position, StreamId, TenantId};
 use serde_json::json;
 
-use super::{AppendFailure, Queued, Writer};
+use super::teller::Committed;
+use super::{AppendFailure, Asker, Queued, Writer};
 use crate::journal::{AppendError, AppendItem, Appended, NewOutcome, Refusal};
 
 /// Deadlocks in a row before the batch is given up.
@@ -159,26 +160,25 @@ impl Writer {
         }
     }
 
+    /// Takes note of what is durable now; the teller answers.
     fn answer(&self, items: Vec<AppendItem>, rest: Vec<Rest>, appended: Appended) {
-        let recorded_at = appended.recorded_at;
-        let mut next = appended.base.next();
+        let Appended { base, recorded_at } = appended;
+        let mut last = base;
+        let mut answers = Vec::with_capacity(rest.len());
         for (item, rest) in items.iter().zip(rest) {
-            let count = item.events.len() as u64;
-            let position = (count > 0).then(|| Position(next.0 + count - 1));
-            if let Some(last) = item.events.last() {
-                rest.incarnation.is_durable_to(last.sequence);
+            last = Position(last.0 + item.events.len() as u64);
+            if let Some(event) = item.events.last() {
+                rest.incarnation.is_durable_to(event.sequence);
                 if rest.incarnation.is_poisoned() {
                     // It was given up during the commit: whoever loaded the stream since may have missed this event.
                     self.doubts.of(&item.stream).fetch_add(1, Ordering::AcqRel);
                 }
             }
-            next = Position(next.0 + count);
-            // A command whose asker went away is carried out all the same.
-            let _ = rest.reply.send(Ok(Answer { position, recorded_at }));
+            let position = (!item.events.is_empty()).then_some(last);
+            answers.push((rest.asker, Answer { position, recorded_at }));
         }
-        let Position(last) = next;
-        metrics::gauge!(crate::telemetry::JOURNAL_POSITION).set((last - 1) as f64);
-        self.teller.hand_over(items, appended);
+        metrics::gauge!(crate::telemetry::JOURNAL_POSITION).set(last.0 as f64);
+        self.teller.hand_over(Committed { items, answers, first: base.next(), recorded_at });
     }
 
     /// Refuses the one item that spoiled its batch. That a name was taken is an answer, and is stored like one.
@@ -196,14 +196,14 @@ impl Writer {
                     // An answer that a retry could contradict is none.
                     tracing::warn!(failure = %failure, "a refusal could not be stored; nobody hears it");
                     for rest in rest {
-                        let _ = rest.reply.send(Err(failure.clone()));
+                        rest.asker.tell(Err(failure.clone()));
                     }
                     return;
                 }
             }
         }
         for rest in rest {
-            let _ = rest.reply.send(Err(AppendFailure::Refused(refusal.clone())));
+            rest.asker.tell(Err(AppendFailure::Refused(refusal.clone())));
         }
     }
 
@@ -270,21 +270,21 @@ impl Shares {
 /// What stays with the writer while the items are in the journal's hands.
 struct Rest {
     incarnation: Arc<super::Incarnation>,
-    reply: tokio::sync::oneshot::Sender<Result<Answer, AppendFailure>>,
+    asker: Asker,
 }
 
 fn split(batch: Vec<Queued>) -> (Vec<AppendItem>, Vec<Rest>) {
-    batch.into_iter().map(|Queued { item, incarnation, reply }| (item, Rest { incarnation, reply })).unzip()
+    batch.into_iter().map(|Queued { item, incarnation, asker }| (item, Rest { incarnation, asker })).unzip()
 }
 
 fn join(items: Vec<AppendItem>, rest: Vec<Rest>) -> Vec<Queued> {
     items
         .into_iter()
         .zip(rest)
-        .map(|(item, Rest { incarnation, reply })| Queued { item, incarnation, reply })
+        .map(|(item, Rest { incarnation, asker })| Queued { item, incarnation, asker })
         .collect()
 }
 
 pub(super) fn refuse(queued: Queued, failure: AppendFailure) {
-    let _ = queued.reply.send(Err(failure));
+    queued.asker.tell(Err(failure));
 }

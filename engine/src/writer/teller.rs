@@ -1,4 +1,5 @@
-//! Tells followers what was appended, beside the writer: making envelopes and clearing up must not hold up the next batch.
+//! What follows a commit, beside the writer: answering its commands, telling followers and clearing up must not hold up
+//! the next batch.
 
 use std::sync::Arc;
 
@@ -6,26 +7,29 @@ use chrono::{DateTime, Utc};
 use kernel::{Position, ShardId};
 use tokio::sync::mpsc;
 
+use super::{Answer, Asker};
 use crate::feed::Live;
-use crate::journal::{AppendItem, Appended, envelopes};
+use crate::journal::{AppendItem, envelopes};
 
-/// Batches that wait to be told, at most. One more is not told: whoever follows finds the gap and reads the journal.
-const WAITING_MAX: usize = 64;
-
-struct Batch {
-    items: Vec<AppendItem>,
-    first: Position,
-    recorded_at: DateTime<Utc>,
+/// A batch that is durable, and whom to tell.
+pub(super) struct Committed {
+    pub items: Vec<AppendItem>,
+    pub answers: Vec<(Asker, Answer)>,
+    pub first: Position,
+    pub recorded_at: DateTime<Utc>,
 }
 
-/// The way to the teller's task, which ends with it.
-pub(super) struct Teller(mpsc::Sender<Batch>);
+/// The way to the teller's task, which ends with it. What waits there is bounded by the commands that are under way.
+pub(super) struct Teller(mpsc::UnboundedSender<Committed>);
 
 impl Teller {
     pub fn start(shard: ShardId, live: Live) -> Self {
-        let (sender, mut waiting) = mpsc::channel::<Batch>(WAITING_MAX);
+        let (sender, mut waiting) = mpsc::unbounded_channel::<Committed>();
         tokio::spawn(async move {
-            while let Some(batch) = waiting.recv().await {
+            while let Some(mut batch) = waiting.recv().await {
+                for (asker, answer) in batch.answers.drain(..) {
+                    asker.tell(Ok(answer));
+                }
                 // With nobody to hear it, all there is to do is to drop the batch.
                 if live.is_heard() {
                     tell(shard, &live, batch);
@@ -36,14 +40,14 @@ impl Teller {
     }
 
     /// Takes a committed batch off the writer's hands; never waits.
-    pub fn hand_over(&self, items: Vec<AppendItem>, appended: Appended) {
-        let Appended { base, recorded_at } = appended;
-        let _ = self.0.try_send(Batch { items, first: base.next(), recorded_at });
+    pub fn hand_over(&self, batch: Committed) {
+        // Without the task its runtime is ending, and whoever asks with it.
+        let _ = self.0.send(batch);
     }
 }
 
-fn tell(shard: ShardId, live: &Live, batch: Batch) {
-    let Batch { items, mut first, recorded_at } = batch;
+fn tell(shard: ShardId, live: &Live, batch: Committed) {
+    let Committed { items, mut first, recorded_at, .. } = batch;
     let mut told = Vec::with_capacity(items.len());
     for item in items {
         let count = item.events.len() as u64;

@@ -122,6 +122,7 @@ impl World {
         let node = |name| Node { name, running: Mutex::default() };
         let one_of = |random: &mut StdRng, these: &[u64]| these[random.random_range(0..these.len())];
         let mut writer = WriterConfig::new(SHARD, Uuid::nil());
+        writer.own_thread = false;
         writer.batch_items_max = one_of(random, &[1, 3, 1024]) as usize;
         writer.batch_tenant_items_max = one_of(random, &[1, 2, 64]) as usize;
         writer.lease_ttl = Duration::from_millis(one_of(random, &[300, 3_000]));
