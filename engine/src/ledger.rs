@@ -298,7 +298,7 @@ impl<'a> Columns<'a> {
             columns.action.push(&metadata.action);
             columns.outcome.push(fact.outcome.as_str());
             columns.correlation_id.push(metadata.correlation_id.0);
-            columns.metadata.push(stored_metadata(metadata, origin));
+            columns.metadata.push(stored_metadata(metadata, origin).map_err(|e| e.to_string())?);
             columns.payload.push(payload.to_string());
         }
         Ok(columns)

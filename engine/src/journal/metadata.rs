@@ -1,7 +1,7 @@
 //! The metadata column: a flat map of strings, as postgres-es reads it.
 
 use kernel::{Actor, ActorKind, CommandId, CorrelationId, EventId, Metadata, Origin, TenantId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -19,20 +19,29 @@ pub(crate) fn marked_origin(metadata: &Metadata) -> Result<Option<Value>, CodecE
 }
 
 /// What has a column of its own isn't repeated. `origin` is sealed already.
-pub(crate) fn stored_metadata(metadata: &Metadata, origin: Option<String>) -> String {
-    let mut map = serde_json::Map::new();
-    map.insert("action".into(), metadata.action.as_str().into());
-    map.insert("actor_kind".into(), metadata.actor.kind.as_str().into());
-    if !metadata.scopes.is_empty() {
-        map.insert("scopes".into(), metadata.scopes.join(" ").into());
-    }
-    if let Some(command) = metadata.command_id {
-        map.insert("command_id".into(), command.to_string().into());
-    }
-    if let Some(origin) = origin {
-        map.insert("origin".into(), origin.into());
-    }
-    Value::Object(map).to_string()
+pub(crate) fn stored_metadata(metadata: &Metadata, origin: Option<String>) -> Result<String, CodecError> {
+    let Metadata { action, actor, scopes, command_id, .. } = metadata;
+    let written = Written {
+        action,
+        actor_kind: actor.kind.as_str(),
+        scopes: (!scopes.is_empty()).then(|| scopes.join(" ")),
+        command_id: *command_id,
+        origin,
+    };
+    serde_json::to_string(&written).map_err(|e| CodecError(e.to_string()))
+}
+
+/// [`Columnless`] on its way in.
+#[derive(Serialize)]
+struct Written<'a> {
+    action: &'a str,
+    actor_kind: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command_id: Option<CommandId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
 }
 
 /// The columns beside the metadata that say who and why.

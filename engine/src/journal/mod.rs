@@ -74,6 +74,7 @@ pub struct AppendItem {
 /// An item's documents as they will be stored, made before it is the item's turn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prepared {
+    pub(super) aggregate_id: String,
     /// One for each event.
     pub(super) payloads: Vec<String>,
     pub(super) metadata: String,

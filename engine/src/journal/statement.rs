@@ -14,7 +14,7 @@ use crate::keyring::{Held, KeyColumns, Known};
 #[derive(Default)]
 pub(super) struct Columns<'a> {
     aggregate_type: Vec<&'a str>,
-    aggregate_id: Vec<String>,
+    aggregate_id: Vec<&'a str>,
     sequence: Vec<i64>,
     event_type: Vec<&'a str>,
     event_version: Vec<&'a str>,
@@ -38,14 +38,14 @@ struct ClaimColumns<'a> {
     kind: Vec<&'a str>,
     value_hash: Vec<Vec<u8>>,
     aggregate_type: Vec<&'a str>,
-    aggregate_id: Vec<String>,
+    aggregate_id: Vec<&'a str>,
 }
 
 #[derive(Default)]
 struct AnswerColumns<'a> {
     command_id: Vec<Uuid>,
     aggregate_type: Vec<&'a str>,
-    aggregate_id: Vec<String>,
+    aggregate_id: Vec<&'a str>,
     fingerprint: Vec<&'a [u8]>,
     last_offset: Vec<Option<i64>>,
     outcome: Vec<&'a str>,
@@ -64,10 +64,10 @@ impl<'a> Columns<'a> {
     }
 
     fn add(&mut self, item: &'a AppendItem, ready: &'a Prepared, codec: &Codec) {
-        let id = item.stream.id.hyphenated().to_string();
+        let id = ready.aggregate_id.as_str();
         for (index, (event, payload)) in item.events.iter().zip(&ready.payloads).enumerate() {
             self.aggregate_type.push(&item.stream.aggregate_type);
-            self.aggregate_id.push(id.clone());
+            self.aggregate_id.push(id);
             self.sequence.push(signed(event.sequence));
             self.event_type.push(&event.event_type);
             self.event_version.push(&event.event_version);
@@ -89,7 +89,7 @@ impl<'a> Columns<'a> {
             claims.kind.push(claim.kind);
             claims.value_hash.push(codec.claim_hash(claim));
             claims.aggregate_type.push(&item.stream.aggregate_type);
-            claims.aggregate_id.push(id.clone());
+            claims.aggregate_id.push(id);
         }
         if let (Some(outcome), Some(body)) = (&item.outcome, &ready.outcome) {
             self.answers.command_id.push(outcome.command_id.0);
@@ -113,7 +113,7 @@ impl<'a> Columns<'a> {
             self.taken.kind.push(taken.kind[index]);
             self.taken.value_hash.push(taken.value_hash[index].clone());
             self.taken.aggregate_type.push(taken.aggregate_type[index]);
-            self.taken.aggregate_id.push(taken.aggregate_id[index].clone());
+            self.taken.aggregate_id.push(taken.aggregate_id[index]);
         }
     }
 
@@ -215,8 +215,10 @@ impl Unsealed {
             codec.sealed_text(&outcome.body, &place, held, &mut new_keys)
         });
         let metadata =
-            if item.events.is_empty() { String::new() } else { stored_metadata(&item.metadata, origin) };
-        Ok(Prepared { payloads, metadata, outcome: outcome.transpose()?, new_keys, without_origin })
+            if item.events.is_empty() { String::new() } else { stored_metadata(&item.metadata, origin)? };
+        let aggregate_id = item.stream.id.hyphenated().to_string();
+        let outcome = outcome.transpose()?;
+        Ok(Prepared { aggregate_id, payloads, metadata, outcome, new_keys, without_origin })
     }
 }
 
