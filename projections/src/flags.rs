@@ -35,18 +35,12 @@ pub struct FlagRow {
     pub updated_by: String,
 }
 
-#[derive(Serialize)]
-struct Connection {
-    tenant: TenantId,
-    application: ApplicationId,
-    connected_at: DateTime<Utc>,
-}
-
 /// What a batch leaves of each flag and connection: the last event of each decides.
 #[derive(Default)]
 struct Outcome {
     flags: BTreeMap<(Uuid, String), Option<FlagRow>>,
-    connections: BTreeMap<(Uuid, Uuid), Option<Connection>>,
+    /// Since when, by tenant and application.
+    connections: BTreeMap<(Uuid, Uuid), Option<DateTime<Utc>>>,
     /// Tenants that have no flag any more, whatever was there before the batch.
     purged: BTreeSet<Uuid>,
 }
@@ -79,9 +73,7 @@ impl Outcome {
                 self.flags.insert((id, key.into()), None);
             }
             TenantEvent::ApplicationConnected { application } => {
-                let connected_at = envelope.recorded_at;
-                let row = Connection { tenant, application, connected_at };
-                self.connections.insert((id, application.0), Some(row));
+                self.connections.insert((id, application.0), Some(envelope.recorded_at));
             }
             TenantEvent::ApplicationDisconnected { application } => {
                 self.connections.insert((id, application.0), None);
@@ -106,41 +98,86 @@ impl Outcome {
     }
 }
 
-/// Deletes what is gone and upserts what is left, each in one statement.
-async fn store<K: Serialize, R: Serialize>(
-    tx: &Transaction<'_>,
-    table: &str,
-    key: [&str; 2],
-    outcome: BTreeMap<K, Option<R>>,
-) -> Result<(), FoldError> {
-    let mut gone = Vec::new();
-    let mut left = Vec::new();
-    for (id, row) in outcome {
+/// The keys of what is gone, and what is left.
+fn split<K, R>(outcome: BTreeMap<K, Option<R>>) -> (Vec<K>, Vec<(K, R)>) {
+    let (mut gone, mut left) = (Vec::new(), Vec::new());
+    for (key, row) in outcome {
         match row {
-            Some(row) => left.push(serde_json::to_value(row)?),
-            None => gone.push(serde_json::to_value(id)?),
+            Some(row) => left.push((key, row)),
+            None => gone.push(key),
         }
     }
-    let [first, second] = key;
+    (gone, left)
+}
+
+fn column<'a, R, T>(rows: &'a [R], value: impl FnMut(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
+}
+
+async fn store_flags(
+    tx: &Transaction<'_>,
+    table: &str,
+    outcome: BTreeMap<(Uuid, String), Option<FlagRow>>,
+) -> Result<(), FoldError> {
+    let (gone, left) = split(outcome);
     if !gone.is_empty() {
         let sql = format!(
-            "DELETE FROM {table} AS t USING json_array_elements($1) AS gone \
-             WHERE t.{first} = (gone ->> 0)::uuid AND t.{second}::text = gone ->> 1"
+            "DELETE FROM {table} AS t USING unnest($1::uuid[], $2::text[]) AS gone (tenant, key) \
+             WHERE t.tenant = gone.tenant AND t.key = gone.key"
         );
         let statement = tx.prepare_cached(&sql).await?;
-        tx.execute(&statement, &[&Value::Array(gone)]).await?;
+        tx.execute(&statement, &[&column(&gone, |key| key.0), &column(&gone, |key| &key.1)]).await?;
     }
-    let Some(columns) = left.first().and_then(Value::as_object) else { return Ok(()) };
-    let columns: Vec<&str> = columns.keys().map(String::as_str).collect();
-    let set: Vec<String> = columns.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
-    let sql = format!(
-        "INSERT INTO {table} ({columns}) SELECT {columns} FROM json_populate_recordset(NULL::{table}, $1) \
-         ON CONFLICT ({first}, {second}) DO UPDATE SET {set}",
-        columns = columns.join(", "),
-        set = set.join(", "),
-    );
-    let statement = tx.prepare_cached(&sql).await?;
-    tx.execute(&statement, &[&Value::Array(left)]).await?;
+    if !left.is_empty() {
+        let sql = format!(
+            "INSERT INTO {table} (tenant, key, type, value, updated_at, updated_by) \
+             SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::jsonb[], $5::timestamptz[], $6::text[]) \
+             ON CONFLICT (tenant, key) DO UPDATE SET type = EXCLUDED.type, value = EXCLUDED.value, \
+             updated_at = EXCLUDED.updated_at, updated_by = EXCLUDED.updated_by"
+        );
+        let statement = tx.prepare_cached(&sql).await?;
+        tx.execute(
+            &statement,
+            &[
+                &column(&left, |(_, row)| row.tenant.0),
+                &column(&left, |(_, row)| &row.key),
+                &column(&left, |(_, row)| &row.kind),
+                // A flag of JSON's null has no value either.
+                &column(&left, |(_, row)| row.value.as_ref().filter(|value| !value.is_null())),
+                &column(&left, |(_, row)| row.updated_at),
+                &column(&left, |(_, row)| &row.updated_by),
+            ],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+async fn store_connections(
+    tx: &Transaction<'_>,
+    table: &str,
+    outcome: BTreeMap<(Uuid, Uuid), Option<DateTime<Utc>>>,
+) -> Result<(), FoldError> {
+    let (gone, left) = split(outcome);
+    if !gone.is_empty() {
+        let sql = format!(
+            "DELETE FROM {table} AS t USING unnest($1::uuid[], $2::uuid[]) AS gone (tenant, application) \
+             WHERE t.tenant = gone.tenant AND t.application = gone.application"
+        );
+        let (tenants, applications): (Vec<Uuid>, Vec<Uuid>) = gone.into_iter().unzip();
+        let statement = tx.prepare_cached(&sql).await?;
+        tx.execute(&statement, &[&tenants, &applications]).await?;
+    }
+    if !left.is_empty() {
+        let sql = format!(
+            "INSERT INTO {table} (tenant, application, connected_at) \
+             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) \
+             ON CONFLICT (tenant, application) DO UPDATE SET connected_at = EXCLUDED.connected_at"
+        );
+        let (tenants, applications): (Vec<Uuid>, Vec<Uuid>) = left.iter().map(|(key, _)| *key).unzip();
+        let statement = tx.prepare_cached(&sql).await?;
+        tx.execute(&statement, &[&tenants, &applications, &column(&left, |(_, since)| *since)]).await?;
+    }
     Ok(())
 }
 
@@ -178,9 +215,8 @@ impl Projection for Flags {
             let sql = format!("DELETE FROM {} WHERE tenant = ANY ($1)", tables.name("flags"));
             tx.execute(&sql, &[&purged]).await?;
         }
-        store(tx, &tables.name("flags"), ["tenant", "key"], outcome.flags).await?;
-        let connections = tables.name("tenant_applications");
-        store(tx, &connections, ["tenant", "application"], outcome.connections).await
+        store_flags(tx, &tables.name("flags"), outcome.flags).await?;
+        store_connections(tx, &tables.name("tenant_applications"), outcome.connections).await
     }
 }
 

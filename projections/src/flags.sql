@@ -7,7 +7,7 @@ CREATE TABLE {flags} (
     updated_at timestamptz NOT NULL,
     updated_by text        NOT NULL,
     PRIMARY KEY (tenant, key)
-);
+) WITH (fillfactor = 70); -- room to set a flag where it is
 
 -- Which applications a tenant uses: only those may poll its flags.
 CREATE TABLE {tenant_applications} (

@@ -69,6 +69,10 @@ impl Entity for TenantRow {
         Ok(Some((envelope.stream.id, envelope.decode()?)))
     }
 
+    fn only_stamps(event: &TenantEvent) -> bool {
+        matches!(event, TenantEvent::FlagSet { .. } | TenantEvent::FlagCleared { .. })
+    }
+
     fn fold(row: Option<Self>, event: TenantEvent, envelope: &Envelope) -> Result<Self, FoldError> {
         let stamp = Stamp::of(envelope);
         let mut row = match event {
@@ -226,7 +230,7 @@ impl TenantDirectory {
             Field::word("region", "t.region", &words!(Region)),
             Field::time("trial_ends_at", "t.trial_ends_at"),
             Field::time("created_at", "t.created_at").sortable(),
-            Field::time("updated_at", "t.updated_at").sortable(),
+            Field::time("updated_at", "t.updated_at"),
         ],
         default_sort: "-created_at",
     };

@@ -21,8 +21,7 @@ CREATE TABLE {tenant_directory} (
     updated_at                 timestamptz NOT NULL,
     updated_by                 text        NOT NULL,
     sequence                   bigint      NOT NULL
-);
+) WITH (fillfactor = 70); -- room to stamp a row where it is
 CREATE INDEX {tenant_directory:created_at} ON {tenant_directory} (created_at, id);
-CREATE INDEX {tenant_directory:updated_at} ON {tenant_directory} (updated_at, id);
 CREATE INDEX {tenant_directory:name} ON {tenant_directory} (coalesce(name, ''), id);
 CREATE INDEX {tenant_directory:domain} ON {tenant_directory} (coalesce(domain, ''), id);

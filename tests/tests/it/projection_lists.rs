@@ -58,9 +58,7 @@ async fn filters_narrow_a_list_and_hold_together() {
 async fn pages_in_any_order_hold_every_row_once_and_in_order() {
     let world = a_hundred_tenants().await;
     let client = world.client().await;
-    for sort in
-        ["name", "-name", "-created_at", "name,-created_at", "-name,domain", "name,domain", "-updated_at"]
-    {
+    for sort in ["name", "-name", "-created_at", "name,-created_at", "-name,domain", "name,domain"] {
         let whole: Vec<_> = tenants(&world, &[], sort).await.into_iter().map(|row| row.id).collect();
         assert_eq!(whole.len(), 100);
         let mut paged = Vec::new();
@@ -221,7 +219,6 @@ async fn every_list_is_answered_from_an_index() {
         ("name", "tenant_directory_v1_1_name"),
         ("-domain", "tenant_directory_v1_1_domain"),
         ("-created_at", "tenant_directory_v1_1_created_at"),
-        ("updated_at", "tenant_directory_v1_1_updated_at"),
         ("name,-created_at", "tenant_directory_v1_1_name"),
     ] {
         for query in both_pages(&world, TenantDirectory::LIST, sort).await {

@@ -1,10 +1,10 @@
 //! What each read model shows after what happened.
 
-use engine::projection::{MemoryProjection, RebuildSettings, verify};
+use engine::projection::{MemoryProjection, RebuildSettings, dead_letters, verify};
 use kernel::{Confidential, Envelope, Personal, Position, ShardId};
 use projections::{
     AccessMemory, ApplicationDirectory, FlagMemory, Flags, KeyStatus, MembershipDirectory, Scope,
-    TenantDirectory, UserDirectory,
+    TenantDirectory, TenantRow, UserDirectory,
 };
 use schemas::events::{ApplicationEvent, MembershipEvent, OwnershipLoss, TenantEvent, UserEvent};
 use schemas::values::{
@@ -155,6 +155,45 @@ async fn a_tenant_that_is_reactivated_in_its_trial_is_in_its_trial_again() {
     world.happens([to_tenant(1, TenantEvent::Reactivated { reason: None })]).await;
     let row = TenantDirectory::get(&client, Scope::Platform, tenant(1)).await.unwrap().unwrap();
     assert_eq!(row.status, TenantStatus::Trial);
+}
+
+/// A flag is not the directory's, but whoever wants to change the tenant must have seen it (`If-Match`).
+#[tokio::test]
+async fn a_flag_shows_in_its_tenant_s_row_by_who_touched_it_and_when() {
+    let world = World::new().await;
+    world.happens([1, 2, 3].map(|n| provisioned(n, &format!("T{n}"), "t.example", Plan::Free))).await;
+    let client = world.client().await;
+    let row = async |n| TenantDirectory::get(&client, Scope::Platform, tenant(n)).await.unwrap().unwrap();
+    let before = [row(1).await, row(2).await, row(3).await];
+    let mut by_another = flag_set(2, "theme", FlagValue::Boolean(true));
+    std::sync::Arc::make_mut(&mut by_another.metadata).actor.id = "operator-2".to_owned();
+    // The third's own row changes in the same batch.
+    let renamed = TenantEvent::PlanChanged { from: Plan::Free, to: Plan::Pro };
+    let flag = |n| flag_set(n, "theme", FlagValue::Boolean(false));
+    world.happens([flag(1), flag(2), flag(3), flag(1), by_another, to_tenant(3, renamed)]).await;
+    let [first, second, third] = before;
+    let touched = |row: TenantRow, position, sequence, by: &str| TenantRow {
+        updated_at: at(position),
+        updated_by: by.to_owned(),
+        sequence,
+        ..row
+    };
+    assert_eq!(row(1).await, touched(first, 7, 3, "operator-1"));
+    assert_eq!(row(2).await, touched(second, 8, 3, "operator-2"));
+    assert_eq!(row(3).await, TenantRow { plan: Plan::Pro, ..touched(third, 9, 3, "operator-1") });
+}
+
+#[tokio::test]
+async fn a_flag_of_a_tenant_that_is_not_there_is_parked_and_its_neighbours_are_not() {
+    let world = World::new().await;
+    world.happens([provisioned(1, "Acme", "acme.example", Plan::Free)]).await;
+    let flag = |n| flag_set(n, "theme", FlagValue::Boolean(true));
+    world.happens([flag(1), flag(9), flag(1)]).await;
+    let letters = dead_letters(&world.db.server, &TenantDirectory).await.unwrap();
+    assert_eq!(letters.iter().map(|letter| letter.position).collect::<Vec<_>>(), [Position(3)]);
+    let client = world.client().await;
+    let row = TenantDirectory::get(&client, Scope::Platform, tenant(1)).await.unwrap().unwrap();
+    assert_eq!((row.sequence, row.updated_at), (3, at(4)));
 }
 
 #[tokio::test]
@@ -338,7 +377,9 @@ async fn what_was_forgotten_is_null_in_every_directory() {
         flag_set(1, "theme", FlagValue::string("dark").unwrap()),
     ];
     for envelope in &mut forgotten {
-        forget(&mut envelope.payload);
+        let mut payload = envelope.payload.clone().into_value();
+        forget(&mut payload);
+        envelope.payload = payload.into();
     }
     world.happens(forgotten).await;
     let client = world.client().await;

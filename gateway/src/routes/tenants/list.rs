@@ -11,7 +11,7 @@ use crate::view::TenantView;
 /// List tenants
 ///
 /// Filters: `name`, `domain`, `slug` (eq, ne, in, like), `plan`, `status`, `access_mode`, `region` (eq, ne, in),
-/// `trial_ends_at`, `created_at`, `updated_at` (gt, lt). Sorts: `name`, `domain`, `created_at`, `updated_at`.
+/// `trial_ends_at`, `created_at`, `updated_at` (gt, lt). Sorts: `name`, `domain`, `created_at`.
 #[utoipa::path(
     get,
     path = "/api/operator/tenants",
