@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{ConfigConnectImpl, Connect, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use futures::future::BoxFuture;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -56,13 +59,40 @@ fn bounded(config: &Config, bounds: &[(&str, Duration)]) -> Config {
 /// A pool of at most `connections`.
 pub fn pool(config: &Config, connections: usize) -> Result<Pool, DatabaseError> {
     let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = Manager::from_config(prepared(config), tls()?, recycling);
+    let connect = Connecting { at: Handle::try_current().ok(), with: ConfigConnectImpl { tls: tls()? } };
+    let manager = Manager::from_connect(prepared(config), connect, recycling);
     Ok(Pool::builder(manager)
         .max_size(connections)
         .runtime(Runtime::Tokio1)
         .wait_timeout(Some(WAIT_MAX))
         .create_timeout(Some(WAIT_MAX))
         .build()?)
+}
+
+/// Opens a pool's connections on the runtime that the pool was made on, whoever asks for one first: the writer's thread
+/// must not serve what others read, nor end their connections with its own end.
+struct Connecting {
+    at: Option<Handle>,
+    with: ConfigConnectImpl<MakeRustlsConnect>,
+}
+
+impl Connect for Connecting {
+    fn connect(
+        &self,
+        config: &Config,
+    ) -> BoxFuture<'_, Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>> {
+        let config = config.clone();
+        Box::pin(async move {
+            if let Some(at) = &self.at {
+                let (with, config) = (ConfigConnectImpl { tls: self.with.tls.clone() }, config.clone());
+                if let Ok(connected) = at.spawn(async move { with.connect(&config).await }).await {
+                    return connected;
+                }
+            }
+            // That runtime has ended: whoever asks still is on one.
+            self.with.connect(&config).await
+        })
+    }
 }
 
 /// TLS 1.2 or newer against the system's certificate authorities (NFR-SEC-001). `sslmode=require` makes sure of it.

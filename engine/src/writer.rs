@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use kernel::{Clock, Ids, ShardId, StreamId};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::feed::Live;
@@ -43,8 +44,12 @@ pub struct WriterConfig {
     pub node: Uuid,
     /// Items in one transaction, at most.
     pub batch_items_max: usize,
-    /// Of these one tenant's, at most, while others wait too: a flood must not make its neighbours' commits long.
+    /// Of these one tenant's, at most, while others wait too: a flood must not make its neighbours' commits long, nor
+    /// take the processor from them.
     pub batch_tenant_items_max: usize,
+    /// For how long others count as waiting after they did: a batch that happens to hold none of theirs must not be
+    /// the flood's alone, for they will wait for it.
+    pub shares_last: Duration,
     /// How long a lease lasts without being prolonged.
     pub lease_ttl: Duration,
     /// How long the database may take to answer before the connection is given up and the outcome settled on another
@@ -65,7 +70,8 @@ impl WriterConfig {
             shard,
             node,
             batch_items_max: 1024,
-            batch_tenant_items_max: 64,
+            batch_tenant_items_max: 16,
+            shares_last: Duration::from_secs(1),
             lease_ttl: Duration::from_secs(10),
             answer_max: Duration::from_secs(15),
             unclear_patience: Duration::from_secs(10),
@@ -165,6 +171,7 @@ impl WriterHandle {
             complain,
             lineage: 0,
             lease: None,
+            shared_at: None,
         };
         let run = writer.run(receiver, stopping);
         if own_thread {
@@ -222,9 +229,17 @@ impl WriterHandle {
 /// Runs the writer, with the journal's connection that it opens, on a thread of its own: among the node's tasks it
 /// would stand in line behind the very commands that wait for it, while the database has nothing to do.
 fn run_apart(run: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("writer".to_owned()).spawn(move || runtime.block_on(run))?;
-    Ok(())
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    std::thread::Builder::new().name("writer".to_owned()).spawn(move || {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            // Whoever starts it waits to hear this.
+            Err(error) => return drop(tell.send(Err(error))),
+        };
+        let _ = tell.send(Ok(()));
+        runtime.block_on(run);
+    })?;
+    told.recv().unwrap_or_else(|_| Err(std::io::Error::other("the writer's thread ended before it began")))
 }
 
 /// The writer's task.
@@ -239,6 +254,8 @@ struct Writer {
     complain: watch::Sender<Option<String>>,
     lineage: u64,
     lease: Option<Lease>,
+    /// When several tenants last waited at once.
+    shared_at: Option<Instant>,
 }
 
 impl Writer {
@@ -246,12 +263,14 @@ impl Writer {
         let mut waiting = VecDeque::with_capacity(self.config.batch_items_max);
         let mut renew = tokio::time::interval(self.config.lease_ttl / 3);
         renew.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let teller = self.teller.clone();
         while !*stopping.borrow() {
             if self.lease.is_none() {
                 tokio::select! {
                     biased;
                     () = self.take_shard(&mut waiting, &mut queue) => {}
                     _ = stopping.changed() => break,
+                    () = teller.ended() => break,
                 }
                 continue;
             }
@@ -268,10 +287,17 @@ impl Writer {
                     self.write(&mut waiting).await;
                 }
                 _ = stopping.changed() => break,
+                () = teller.ended() => break,
             }
         }
         queue.close();
-        waiting.extend(std::iter::from_fn(|| queue.try_recv().ok()));
+        while let Some(queued) = queue.recv().await {
+            waiting.push_back(queued);
+        }
+        if self.teller.has_ended() {
+            // Nobody could be told what became of them.
+            waiting.drain(..).for_each(|queued| batch::refuse(queued, AppendFailure::Unavailable("stopped")));
+        }
         while !waiting.is_empty() {
             self.write(&mut waiting).await;
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use chrono::{DateTime, Utc};
 use kernel::{Claim, ClaimChange, Position, StreamId, TenantId};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::teller::Committed;
 use super::{AppendFailure, Asker, Queued, Writer};
@@ -33,13 +34,23 @@ impl Writer {
         }
     }
 
+    /// Whether several tenants want some of the batch, or did a moment ago.
+    fn are_shared(&mut self, waiting: &VecDeque<Queued>) -> bool {
+        let now = Instant::now();
+        let first = waiting.front().map(|queued| queued.item.metadata.tenant);
+        if waiting.iter().any(|queued| Some(queued.item.metadata.tenant) != first) {
+            self.shared_at = Some(now);
+        }
+        self.shared_at.is_some_and(|then| now.duration_since(then) < self.config.shares_last)
+    }
+
     /// Takes items off the front, up to the first that must wait for the next transaction. While several tenants wait,
     /// what goes beyond a tenant's share is set aside, and with it all that comes later in the same streams.
-    fn next_batch(&self, waiting: &mut VecDeque<Queued>) -> Vec<Queued> {
+    fn next_batch(&mut self, waiting: &mut VecDeque<Queued>) -> Vec<Queued> {
         let mut batch = Vec::with_capacity(waiting.len().min(self.config.batch_items_max));
         let mut ends: HashMap<StreamId, u64> = HashMap::new();
         let mut changed: HashSet<Claim> = HashSet::new();
-        let mut shares = Shares::new(waiting, self.config.batch_tenant_items_max);
+        let mut shares = Shares::new(self.are_shared(waiting), self.config.batch_tenant_items_max);
         while batch.len() < self.config.batch_items_max
             && let Some(queued) = waiting.pop_front()
         {
@@ -116,7 +127,7 @@ impl Writer {
         loop {
             let Some(lease) = self.lease else { return Err(AppendFailure::Superseded) };
             let batch = self.ids.fresh();
-            let started = tokio::time::Instant::now();
+            let started = Instant::now();
             let appending = self.journal.append(lease, batch, items, self.clock.now());
             let result = tokio::time::timeout(self.config.answer_max, appending)
                 .await
@@ -242,11 +253,9 @@ struct Shares {
 }
 
 impl Shares {
-    fn new(waiting: &VecDeque<Queued>, items_max: usize) -> Self {
-        let first = waiting.front().map(|queued| queued.item.metadata.tenant);
-        let several = waiting.iter().any(|queued| Some(queued.item.metadata.tenant) != first);
+    fn new(are_shared: bool, items_max: usize) -> Self {
         Self {
-            taken: several.then(HashMap::new),
+            taken: are_shared.then(HashMap::new),
             items_max,
             set_aside: Vec::new(),
             streams_set_aside: HashSet::new(),

@@ -19,7 +19,8 @@ pub(super) struct Committed {
     pub recorded_at: DateTime<Utc>,
 }
 
-/// The way to the teller's task, which ends with it. What waits there is bounded by the commands that are under way.
+/// The way to the teller's task. Each ends when the other does, as the task does with its runtime. What waits there is bounded by the commands that are under way.
+#[derive(Clone)]
 pub(super) struct Teller(mpsc::UnboundedSender<Committed>);
 
 impl Teller {
@@ -39,9 +40,18 @@ impl Teller {
         Self(sender)
     }
 
+    /// Returns when nobody is told any more.
+    pub async fn ended(&self) {
+        self.0.closed().await;
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// Takes a committed batch off the writer's hands; never waits.
     pub fn hand_over(&self, batch: Committed) {
-        // Without the task its runtime is ending, and whoever asks with it.
+        // Without the task those who ask hear that nobody knows; the writer ends.
         let _ = self.0.send(batch);
     }
 }

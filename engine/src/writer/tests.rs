@@ -11,6 +11,8 @@ use crate::testing::{
     Counter, NODE, TooMuch, Wish, config, context, engine, engine_on, engine_with, id, once,
 };
 
+mod shares;
+
 const SHARD: ShardId = ShardId(0);
 
 async fn positions(journal: &dyn Journal) -> Vec<u64> {
@@ -84,39 +86,6 @@ async fn a_taken_name_refuses_one_command_and_none_of_its_neighbours() {
     );
     let found = positions(&*journal).await;
     assert_eq!(found, (1..=found.len() as u64).collect::<Vec<_>>());
-}
-
-/// One tenant's flood, already in the queue, does not go before all others.
-#[tokio::test]
-async fn a_polite_tenant_s_command_does_not_wait_for_all_of_another_s_flood() {
-    let (engine, journal) = engine().await;
-    let flood = 600;
-    let held = journal.hold().await;
-    let first = tokio::spawn(dispatched(&engine, id(1), Wish::Add(1)));
-    until(|| engine.health().commands_under_way == 1 && engine.health().writer_queue == 0).await;
-    let flooding: Vec<_> =
-        (0..flood).map(|n| tokio::spawn(dispatched(&engine, id(10 + n % 3), Wish::Add(1)))).collect();
-    until(|| engine.health().writer_queue == flooding.len()).await;
-    let mut polite = context();
-    Arc::make_mut(&mut polite.metadata).tenant = Some(kernel::TenantId(id(78)));
-    let polite = {
-        let engine = engine.clone();
-        tokio::spawn(async move { engine.dispatch::<Counter>(id(2), Wish::Add(1), polite).await })
-    };
-    until(|| engine.health().writer_queue == flooding.len() + 1).await;
-    drop(held);
-    let share = config().writer.batch_tenant_items_max as u64;
-    let position = polite.await.unwrap().unwrap().position.unwrap().position.0;
-    assert!(position <= share + 2, "it stands at {position}, behind more than a share of {share}");
-    first.await.unwrap().unwrap();
-    for answer in join_all(flooding).await {
-        answer.unwrap().unwrap();
-    }
-    assert_eq!(positions(&*journal).await, (1..=flood as u64 + 2).collect::<Vec<_>>());
-    for n in 10..13 {
-        let tail = journal.load(&kernel::StreamId::new("counter", id(n)), None).await.unwrap().tail;
-        assert!(tail.iter().zip(1..).all(|(event, place)| event.sequence == place), "in order");
-    }
 }
 
 #[tokio::test]
