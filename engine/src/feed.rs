@@ -114,6 +114,26 @@ pub trait Feed: Send + Sync + 'static {
     fn live(&self) -> broadcast::Receiver<Told>;
 }
 
+/// As [`Feed::read`], but of a window with events that can't be decoded what comes before the first of them. The error
+/// is then about the very next event.
+pub(crate) async fn read_up_to_trouble(
+    feed: &dyn Feed,
+    after: Position,
+    mut limit: usize,
+    of: Interest,
+) -> Result<Read, FeedError> {
+    loop {
+        match feed.read(after, limit, of).await {
+            // Not each event is looked at in order: before this one there can be another.
+            Err(FeedError::Undecodable { position, .. }) if position > after.next() && limit > 1 => {
+                let before = usize::try_from(position.0 - after.0 - 1).unwrap_or(usize::MAX);
+                limit = before.min(limit - 1);
+            }
+            read => return read,
+        }
+    }
+}
+
 /// The in-process channel from whoever appends to whoever follows.
 #[derive(Clone, Debug)]
 pub struct Live(broadcast::Sender<Told>);

@@ -7,6 +7,7 @@ use std::time::Instant;
 use aggregates::Tenant;
 use anyhow::{Result, ensure};
 use engine::feed::{Feed, Interest, Live};
+use engine::follow::ReadAhead;
 use engine::journal::PgFeed;
 use futures::TryStreamExt;
 use kernel::{Decider, Position, ShardId};
@@ -88,7 +89,7 @@ async fn measure(bench: &Bench) -> Result<Finding> {
         )],
         tables: vec![table],
         notes: vec![format!(
-            "{} events of {} streams, read {BATCH} at a time; the next batch is read while one is folded.",
+            "{} events of {} streams, read {BATCH} at a time, as a rebuild does: the next batches are being read while one is folded.",
             fill.events(),
             fill.streams
         )],
@@ -118,14 +119,12 @@ async fn read_raw(bench: &Bench) -> Result<u64> {
 
 async fn fold(bench: &Bench, fill: Fill) -> Result<u64> {
     bench.progress.now("decode and fold");
-    let feed = PgFeed::new(pool(&bench.server.as_server(DATABASE), 2)?, plain(), ShardId(0), Live::default());
-    let feed = Arc::new(feed);
+    let feed = PgFeed::new(pool(&bench.server.as_server(DATABASE), 3)?, plain(), ShardId(0), Live::default());
+    let head = feed.head().await?;
+    let mut ahead = ReadAhead::new(Arc::new(feed), Interest::Only(&["tenant"]), BATCH, Position::ZERO, head);
     let mut states: HashMap<Uuid, Tenant> = HashMap::new();
-    let (mut events, mut ahead) = (0, read(&feed, Position::ZERO));
-    loop {
-        let batch = ahead.await??;
-        let Some(last) = batch.events.last() else { break };
-        ahead = read(&feed, last.position);
+    let mut events = 0;
+    while let Some(batch) = ahead.next().await? {
         for envelope in &batch.events {
             let event: TenantEvent = envelope.decode()?;
             states.entry(envelope.stream.id).or_default().evolve(&event);
@@ -134,13 +133,4 @@ async fn fold(bench: &Bench, fill: Fill) -> Result<u64> {
     }
     ensure!(states.len() as u64 == fill.streams, "{} of {} streams were folded", states.len(), fill.streams);
     Ok(events)
-}
-
-/// Reads on while what was read before is folded.
-fn read(
-    feed: &Arc<PgFeed>,
-    after: Position,
-) -> tokio::task::JoinHandle<Result<engine::feed::Read, engine::feed::FeedError>> {
-    let feed = feed.clone();
-    tokio::spawn(async move { feed.read(after, BATCH, Interest::Only(&["tenant"])).await })
 }

@@ -12,7 +12,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::feed::{Feed, FeedError, Interest, Read, Told};
+use crate::feed::{Feed, FeedError, Interest, Read, Told, read_up_to_trouble};
 
 /// How a follower reads and retries.
 #[derive(Clone, Copy, Debug)]
@@ -121,14 +121,7 @@ impl Subscription {
         self.behind = true;
         let asked_at = Instant::now();
         let limit = self.settings.batch_events_max;
-        let read = match self.feed.read(after, limit, self.of).await {
-            // The events before it can be had.
-            Err(FeedError::Undecodable { position, .. }) if position > after.next() => {
-                let before = usize::try_from(position.0 - after.0 - 1).unwrap_or(usize::MAX);
-                self.feed.read(after, before.min(limit), self.of).await?
-            }
-            read => read?,
-        };
+        let read = read_up_to_trouble(self.feed.as_ref(), after, limit, self.of).await?;
         self.seen.head = read.head;
         if read.through == after {
             self.behind = false;

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::fold::{FoldFailure, Folded, Letter, Target};
 use super::generation::{GenerationState, generations, open_checkpoint};
 use super::model::{FoldError, Projection};
-use crate::feed::{Feed, FeedError, Read};
+use crate::feed::{Feed, FeedError, Read, read_up_to_trouble};
 use crate::follow::{FollowSettings, FollowerState, Status, Subscription, Work};
 use crate::telemetry;
 
@@ -169,7 +169,7 @@ impl ProjectionWork {
             self.fold(former, batch).await?
         } else {
             let (feed, limit) = (self.subscription.feed(), self.settings.batch_events_max);
-            let read = feed.read(former.position, limit, self.projection.interest()).await;
+            let read = read_up_to_trouble(feed, former.position, limit, self.projection.interest()).await;
             let batch = self.batch(former.position, read)?;
             self.fold(former, &batch).await?
         };

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
-use kernel::{Envelope, Position};
+use kernel::Position;
 use serde::Serialize;
 use tokio::time::Instant;
 
 use super::fold::{FoldFailure, Folded, Letter, Target};
 use super::generation::{Checkpoint, Generation, open_checkpoint};
 use super::model::{Feeds, Projection};
-use crate::feed::{self, Feed, FeedError};
+use crate::feed::{Feed, FeedError, Read};
+use crate::follow::ReadAhead;
 
 /// How a rebuild or a verification is getting on.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -104,7 +105,7 @@ impl<'a> Filler<'a> {
         let total: u64 = targets.iter().map(|target| target.position.0).sum();
         let mut starts = Vec::new();
         for feed in self.feeds.of(self.projection) {
-            starts.push((feed.as_ref(), self.open(feed.as_ref()).await?));
+            starts.push((feed, self.open(feed.as_ref()).await?));
         }
         let mut done: u64 = starts.iter().map(|(_, position)| position.0).sum();
         let done_before = done;
@@ -128,7 +129,7 @@ impl<'a> Filler<'a> {
 
     async fn fill_feed(
         &mut self,
-        feed: &dyn Feed,
+        feed: &Arc<dyn Feed>,
         mut position: Position,
         target: Position,
         total: u64,
@@ -141,66 +142,35 @@ impl<'a> Filler<'a> {
             feed: feed.name(),
             shard: feed.shard(),
         };
-        let mut ahead = self.read(feed, position, target).await?;
+        let (of, window) = (self.projection.interest(), self.batch_events);
+        let mut ahead = ReadAhead::new(Arc::clone(feed), of, window, position, target);
         while position < target {
             let before = position;
-            let (folded, next) = match ahead {
-                Read::Nothing => {
-                    return Err(FillError::Fold(format!("{} ends before {target}", feed.name())));
+            let folded = match ahead.next().await {
+                Ok(Some(Read { events, through, .. })) => {
+                    checkpoint.fold(self.owner, position, &events, through).await?
                 }
-                Read::Undecodable(letter) => {
-                    (checkpoint.skip_undecodable(self.owner, position, letter).await?, None)
+                Ok(None) => return Err(FillError::Fold(format!("{} ends before {target}", feed.name()))),
+                Err(FeedError::Undecodable { position: at, stream, reason, .. }) if at == position.next() => {
+                    let letter = Letter { position: at, stream, reason };
+                    let skipped = checkpoint.skip_undecodable(self.owner, position, letter).await?;
+                    ahead.restart(at);
+                    skipped
                 }
-                Read::Window { events, through } => {
-                    // The next batch is read while this one is folded.
-                    let (folded, next) = tokio::join!(
-                        checkpoint.fold(self.owner, position, &events, through),
-                        self.read(feed, through, target)
-                    );
-                    (folded?, Some(next?))
-                }
+                Err(error) => return Err(error.into()),
             };
-            ahead = match (folded, next) {
-                (Folded::Advanced { position: now, .. }, Some(next)) => {
-                    position = now;
-                    next
-                }
-                (Folded::Advanced { position: now, .. }, None) => {
-                    position = now;
-                    self.read(feed, position, target).await?
-                }
+            position = match folded {
+                Folded::Advanced { position, .. } => position,
                 // Somebody else fills it too: go on from there.
-                (Folded::Moved | Folded::Passed { .. }, _) => {
-                    position = self.open(feed).await?;
-                    self.read(feed, position, target).await?
-                }
+                Folded::Moved | Folded::Passed { .. } => self.open(feed.as_ref()).await?,
             };
+            if ahead.position() != position {
+                ahead.restart(position);
+            }
             *done += position.0.saturating_sub(before.0);
             self.tell(Phase::Folding, *done, total);
         }
         Ok(())
-    }
-
-    async fn read(&self, feed: &dyn Feed, after: Position, target: Position) -> Result<Read, FeedError> {
-        let left = usize::try_from(target.0.saturating_sub(after.0)).unwrap_or(usize::MAX);
-        if left == 0 {
-            return Ok(Read::Nothing);
-        }
-        let mut limit = left.min(self.batch_events);
-        loop {
-            match feed.read(after, limit, self.projection.interest()).await {
-                Ok(read) if read.through == after => return Ok(Read::Nothing),
-                Ok(feed::Read { events, through, .. }) => return Ok(Read::Window { events, through }),
-                Err(FeedError::Undecodable { position, stream, reason, .. }) => {
-                    let before = usize::try_from(position.0.saturating_sub(after.0 + 1)).unwrap_or(limit);
-                    if before == 0 || before >= limit {
-                        return Ok(Read::Undecodable(Letter { position, stream, reason }));
-                    }
-                    limit = before;
-                }
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// Tells the progress; the pace is measured from the first event this process folded.
@@ -215,14 +185,4 @@ impl<'a> Filler<'a> {
             .flatten();
         (self.on_progress)(Progress { phase, done, total, events_per_second, time_left });
     }
-}
-
-enum Read {
-    Nothing,
-    /// What concerns the projection, and how far was looked.
-    Window {
-        events: Vec<Arc<Envelope>>,
-        through: Position,
-    },
-    Undecodable(Letter),
 }

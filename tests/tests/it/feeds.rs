@@ -1,7 +1,7 @@
 //! A feed of events made up by a test.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub struct TestFeed {
     events: Mutex<Vec<Arc<Envelope>>>,
     live: Live,
     undecodable: Mutex<BTreeSet<u64>>,
+    /// Of several that can't be decoded the last is told first, as when one can't be parsed and one before it not opened.
+    pub tells_last_first: AtomicBool,
     /// How many of the next reads panic or fail.
     pub panics: AtomicU32,
     pub failures: AtomicU32,
@@ -65,6 +67,7 @@ impl TestFeed {
             events: Mutex::default(),
             live: Live::default(),
             undecodable: Mutex::default(),
+            tells_last_first: AtomicBool::new(false),
             panics: AtomicU32::new(0),
             failures: AtomicU32::new(0),
             reads: AtomicU32::new(0),
@@ -163,7 +166,9 @@ impl Feed for TestFeed {
         let window = all.iter().filter(|event| event.position > after && event.position <= end);
         let found: Vec<Arc<Envelope>> = window.filter(|event| of.concerns(&event.stream)).cloned().collect();
         let spoilt = self.undecodable.lock().unwrap();
-        if let Some(bad) = found.iter().find(|event| spoilt.contains(&event.position.0)) {
+        let mut bad = found.iter().filter(|event| spoilt.contains(&event.position.0));
+        let bad = if self.tells_last_first.load(Ordering::SeqCst) { bad.next_back() } else { bad.next() };
+        if let Some(bad) = bad {
             return Err(FeedError::Undecodable {
                 feed: self.name,
                 position: bad.position,
@@ -200,7 +205,7 @@ pub fn envelope(
         event_id: EventId(Uuid::nil()),
         event_type: event_type.into(),
         event_version: "1".into(),
-        payload,
+        payload: payload.into(),
         metadata: Arc::new(Metadata {
             tenant: None,
             actor: Actor { kind: ActorKind::Operator, id: "operator-1".to_owned() },

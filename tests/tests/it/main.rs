@@ -44,6 +44,7 @@ mod projection_tally;
 mod projection_world;
 mod provisioning;
 mod proxy;
+mod read_ahead;
 mod replay_cli;
 mod resilience;
 mod sealing;

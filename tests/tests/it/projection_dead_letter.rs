@@ -100,6 +100,19 @@ async fn an_event_that_cannot_even_be_decoded_is_parked_too() {
 }
 
 #[tokio::test]
+async fn two_events_that_cannot_be_decoded_hold_nobody_up_whichever_is_complained_of_first() {
+    let (db, tally, feed) = (TestDb::new().await, Tally::new(), TestFeed::journal());
+    feed.append([add(1, 1), add(2, 2), add(3, 3), add(4, 4), add(5, 5)]);
+    feed.tells_last_first.store(true, std::sync::atomic::Ordering::SeqCst);
+    feed.spoil(2);
+    feed.spoil(4);
+    let (projector, _) = start(&db, &tally, &feed).await;
+    projector.wait_for("tally", feed.token(), PATIENCE).await.unwrap();
+    let folded: Vec<u128> = rows(&db.server).await.into_iter().map(|row| row.0).collect();
+    assert_eq!((folded, parked(&db, &tally).await.len()), (vec![1, 3, 5], 2));
+}
+
+#[tokio::test]
 async fn a_projection_that_fails_closed_stops_before_what_it_cannot_fold() {
     let (db, feed) = (TestDb::new().await, TestFeed::journal());
     let tally = Tally::with(true, &[FeedName::Journal]);
