@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use deadpool_postgres::Pool;
-use kernel::{Clock, Envelope, Event, EventId, Position, ShardId, StreamId};
+use kernel::{Clock, Envelope, Event, EventId, Payload, Position, ShardId, StreamId};
 use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_postgres::error::SqlState;
@@ -331,7 +331,7 @@ fn envelope(
         event_id: EventId(entry.entry_id),
         event_type: event.event_type().into(),
         event_version: event.event_version().into(),
-        payload: serde_json::to_value(&event).ok()?,
+        payload: serde_json::to_value(&event).ok()?.into(),
         metadata: Arc::new(metadata),
         // The time of an audit entry is when it happened; recorded_at orders only the ledger.
         recorded_at: recorded_at.max(entry.occurred_at),
@@ -400,8 +400,7 @@ impl Feed for AuditFeed {
         let mut entries = Vec::with_capacity(rows.len());
         for (row, mut metadata) in rows.iter().zip(stored) {
             let (position, stream) = place_of(row);
-            let payload: Value =
-                serde_json::from_str(row.get("payload")).map_err(|e| broken(row, e.to_string()))?;
+            let payload = Payload::from_text(row.get("payload")).map_err(|e| broken(row, e.to_string()))?;
             if let Some(origin) = &mut metadata.origin {
                 let opened = self.codec.open(origin, &metadata_place(stream.id), &held);
                 opened.map_err(|e| broken(row, e.to_string()))?;

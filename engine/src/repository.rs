@@ -106,7 +106,7 @@ impl CommandRepository {
                     A::TYPE.to_owned(),
                     event.event_type.into_owned(),
                     event.event_version.into_owned(),
-                    event.payload,
+                    event.payload.into_value(),
                     Value::Object(serde_json::Map::new()),
                 )
             })

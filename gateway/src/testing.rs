@@ -199,7 +199,7 @@ impl House {
             event_id: EventId(Uuid::nil()),
             event_type: event.event_type().into(),
             event_version: event.event_version().into(),
-            payload: serde_json::to_value(event).unwrap(),
+            payload: serde_json::to_value(event).unwrap().into(),
             metadata: Arc::new(metadata()),
             recorded_at: self.clock.now(),
         };

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{CommandId, CorrelationId, EventId, Position, ShardId, TenantId};
+use crate::{CommandId, CorrelationId, EventId, Payload, Position, ShardId, TenantId};
 
 /// One aggregate's events.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,8 +107,7 @@ pub struct Envelope {
     /// Such as `tenant.suspended`.
     pub event_type: Cow<'static, str>,
     pub event_version: Cow<'static, str>,
-    /// Externally tagged: `{"Suspended": {…}}`.
-    pub payload: serde_json::Value,
+    pub payload: Payload,
     /// Shared by the events of one command.
     pub metadata: Arc<Metadata>,
     /// When the journal took it; never decreases with the position.
@@ -118,6 +117,6 @@ pub struct Envelope {
 impl Envelope {
     /// The payload as the event it is.
     pub fn decode<E: crate::Event>(&self) -> Result<E, serde_json::Error> {
-        E::deserialize(&self.payload)
+        self.payload.decode()
     }
 }

@@ -8,6 +8,7 @@ mod clock;
 mod decider;
 mod envelope;
 mod id;
+mod payload;
 mod position;
 mod sensitive;
 
@@ -16,5 +17,6 @@ pub use clock::{Clock, Ids};
 pub use decider::{Decider, Event, Rejection, RejectionKind, Upcasted, Upcaster};
 pub use envelope::{Actor, ActorKind, Envelope, Metadata, Origin, StreamId};
 pub use id::{ApplicationId, CommandId, CorrelationId, EventId, KeyId, MembershipId, PersonId, TenantId};
+pub use payload::Payload;
 pub use position::{InvalidPosition, Position, PositionToken, ShardId};
 pub use sensitive::{CONFIDENTIAL_MARK, Confidential, PERSONAL_MARK, Personal, Subject, is_mark};

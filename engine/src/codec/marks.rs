@@ -63,6 +63,11 @@ fn bound(place: &Place<'_>, subject: Subject, path: &Path<'_>) -> Vec<u8> {
     bound
 }
 
+/// False if a stored document has no marked field for certain: marks are written as they are, never escaped.
+pub(crate) fn may_be_in(document: &str) -> bool {
+    [kernel::PERSONAL_MARK, kernel::CONFIDENTIAL_MARK].iter().any(|mark| document.contains(mark))
+}
+
 /// The mark and body of a marked field.
 fn mark(fields: &Map<String, Value>) -> Option<(&str, &Value)> {
     if fields.len() != 1 {

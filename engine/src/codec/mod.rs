@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
-use kernel::{Claim, Subject, Upcaster};
+use kernel::{Claim, Payload, Subject, Upcaster};
 use serde_json::Value;
 
 use crate::keyring::{DataKey, Held, Keyring, KeyringError};
@@ -27,7 +27,7 @@ pub struct CodecError(pub String);
 pub struct Opened {
     pub event_type: Cow<'static, str>,
     pub event_version: Cow<'static, str>,
-    pub payload: Value,
+    pub payload: Payload,
 }
 
 /// Seals and opens documents, mends old event shapes, and hashes claims.
@@ -128,12 +128,19 @@ impl Codec {
         marks::open(document, place, held)
     }
 
+    /// True if the event is stored in its newest shape and holds nothing that is sealed, so that it can be read from the
+    /// text it is stored as.
+    pub(crate) fn is_plain(&self, event_type: &str, version: &str, payload: &str) -> bool {
+        (self.keyring.is_none() || !marks::may_be_in(payload))
+            && !self.upcasters.contains_key(&(event_type, version))
+    }
+
     /// Brings an opened event to its newest shape: one event, or the several it was split into.
     pub(crate) fn upcast(
         &self,
         event_type: String,
         version: String,
-        payload: Value,
+        payload: Payload,
     ) -> Result<Vec<Opened>, CodecError> {
         let mut done = Vec::with_capacity(1);
         self.mend(
@@ -153,11 +160,11 @@ impl Codec {
         if steps > self.upcasters.len() {
             return Err(CodecError(format!("the upcasters of {} run in a circle", event.event_type)));
         }
-        for next in (upcaster.upcast)(event.payload) {
+        for next in (upcaster.upcast)(event.payload.into_value()) {
             let next = Opened {
                 event_type: Cow::Borrowed(next.event_type),
                 event_version: Cow::Borrowed(next.event_version),
-                payload: next.payload,
+                payload: next.payload.into(),
             };
             self.mend(next, done, steps + 1)?;
         }
@@ -197,7 +204,7 @@ mod tests {
             Upcaster { event_type: "a", from_version: "1", upcast: split },
             Upcaster { event_type: "a", from_version: "2", upcast: rename },
         ]);
-        let opened = codec.upcast("a".into(), "1".into(), json!({})).unwrap();
+        let opened = codec.upcast("a".into(), "1".into(), json!({}).into()).unwrap();
         assert_eq!(opened.iter().map(|o| o.event_type.as_ref()).collect::<Vec<_>>(), ["b", "b"]);
         assert_eq!(opened[1].payload, json!({"A": 2}));
     }
@@ -208,7 +215,7 @@ mod tests {
             vec![Upcasted { event_type: "a", event_version: "1", payload }]
         }
         let codec = codec(vec![Upcaster { event_type: "a", from_version: "1", upcast: same }]);
-        assert!(codec.upcast("a".into(), "1".into(), json!({})).is_err());
+        assert!(codec.upcast("a".into(), "1".into(), json!({}).into()).is_err());
     }
 
     #[test]

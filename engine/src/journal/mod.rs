@@ -278,7 +278,7 @@ pub(crate) fn envelopes(
         event_id: event.event_id,
         event_type: event.event_type.into(),
         event_version: event.event_version.into(),
-        payload: event.payload,
+        payload: event.payload.into(),
         metadata: Arc::clone(&metadata),
         recorded_at,
     })

@@ -1,8 +1,9 @@
 //! Rows turned back into envelopes: the keys of all of them are had at once, then each is opened.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use kernel::{Envelope, EventId, Position, ShardId, StreamId};
+use kernel::{Envelope, EventId, Payload, Position, ShardId, StreamId};
 use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -48,13 +49,13 @@ pub(super) async fn read_events<'r>(
 ) -> Result<Vec<Arc<Envelope>>, RowsError<'r>> {
     let mut stored = Vec::with_capacity(rows.len());
     for row in rows {
-        stored.push(Stored::parse(row).map_err(|error| RowsError::Row(row, error))?);
+        stored.push(Stored::parse(row, codec).map_err(|error| RowsError::Row(row, error))?);
     }
-    let held = match codec.subjects(stored.iter().flat_map(Stored::documents)) {
-        Ok(subjects) => codec.for_opening(subjects).await.map_err(RowsError::Keys)?,
-        // Which row it is shows when it is opened.
-        Err(_) => Held::default(),
-    };
+    let mut subjects = BTreeSet::new();
+    for (row, stored) in rows.iter().zip(&stored) {
+        subjects.extend(codec.subjects(stored.documents()).map_err(|error| RowsError::Row(row, error))?);
+    }
+    let held = codec.for_opening(subjects.into_iter().collect()).await.map_err(RowsError::Keys)?;
     let mut envelopes = Vec::with_capacity(rows.len());
     for (row, stored) in rows.iter().zip(stored) {
         stored.open(row, codec, &held, &mut envelopes).map_err(|error| RowsError::Row(row, error))?;
@@ -63,20 +64,35 @@ pub(super) async fn read_events<'r>(
 }
 
 struct Stored {
-    payload: Value,
+    payload: Body,
     metadata: StoredMetadata,
 }
 
+/// What an event says, as far as it must be looked into before it is read.
+enum Body {
+    Plain(Payload),
+    /// It may hold what is sealed, or be of an old shape.
+    Document(Value),
+}
+
 impl Stored {
-    fn parse(row: &Row) -> Result<Self, CodecError> {
-        let payload: &str = row.get(column::PAYLOAD);
-        let payload =
-            serde_json::from_str(payload).map_err(|error| CodecError(format!("payload: {error}")))?;
+    fn parse(row: &Row, codec: &Codec) -> Result<Self, CodecError> {
+        let text: &str = row.get(column::PAYLOAD);
+        let broken = |error| CodecError(format!("payload: {error}"));
+        let payload = if codec.is_plain(row.get(column::EVENT_TYPE), row.get(column::EVENT_VERSION), text) {
+            Body::Plain(Payload::from_text(text).map_err(broken)?)
+        } else {
+            Body::Document(serde_json::from_str(text).map_err(broken)?)
+        };
         Ok(Self { payload, metadata: StoredMetadata::parse(row.get(column::METADATA))? })
     }
 
     fn documents(&self) -> impl Iterator<Item = &Value> {
-        std::iter::once(&self.payload).chain(&self.metadata.origin)
+        let payload = match &self.payload {
+            Body::Document(payload) => Some(payload),
+            Body::Plain(_) => None,
+        };
+        payload.into_iter().chain(&self.metadata.origin)
     }
 
     fn open(
@@ -91,7 +107,13 @@ impl Stored {
         let sequence = unsigned(row.get(column::SEQUENCE));
         let correlation_id: Uuid = row.get(column::CORRELATION_ID);
         let place = Place { kind: EVENT, of, id, number: u128::from(sequence) };
-        codec.open(&mut self.payload, &place, held)?;
+        let payload = match self.payload {
+            Body::Plain(payload) => payload,
+            Body::Document(mut payload) => {
+                codec.open(&mut payload, &place, held)?;
+                payload.into()
+            }
+        };
         if let Some(origin) = &mut self.metadata.origin {
             codec.open(origin, &Place { kind: METADATA, of, id, number: correlation_id.as_u128() }, held)?;
         }
@@ -102,8 +124,7 @@ impl Stored {
             correlation_id,
             causation_id: row.get(column::CAUSATION_ID),
         })?);
-        let opened =
-            codec.upcast(row.get(column::EVENT_TYPE), row.get(column::EVENT_VERSION), self.payload)?;
+        let opened = codec.upcast(row.get(column::EVENT_TYPE), row.get(column::EVENT_VERSION), payload)?;
         into.extend(opened.into_iter().zip(0_u16..).map(|(event, part)| {
             Arc::new(Envelope {
                 shard: ShardId(row.get(column::SHARD)),

@@ -194,7 +194,7 @@ trait Claims {
 
 impl<D: Decider> Claims for D {
     fn apply(&mut self, event: &Envelope) -> Vec<ClaimChange> {
-        let fact: D::Event = serde_json::from_value(event.payload.clone()).unwrap();
+        let fact: D::Event = event.decode().unwrap();
         let changes = self.claims(&fact);
         self.evolve(&fact);
         changes

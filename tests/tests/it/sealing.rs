@@ -149,7 +149,7 @@ async fn a_forgotten_subject_reads_as_forgotten_everywhere_and_gets_no_key_again
     let lease = lease(&journal).await;
     append(&journal, lease, telling(1, 1, "ann@example.org")).await.unwrap();
     let event = journal.read(SHARD, Position::ZERO, 1).await.unwrap().remove(0);
-    let state = event.payload.clone();
+    let state = event.payload.into_value();
     let snapshot = Snapshot { version: 1, sequence: 1, event_id: event.event_id, state: state.clone() };
     journal.save_snapshot(&stream(1), snapshot, at(0)).await.unwrap();
     assert_eq!(journal.load(&stream(1), Some(1)).await.unwrap().snapshot.unwrap().state, state);
