@@ -15,7 +15,7 @@ pub const WORKLOAD: Workload = Workload {
     what: "Setting a flag of one of 1,000 tenants drawn at random, 256 commands in flight, as shipped: claims, \
            projections and process managers on.",
     peer: "stock cqrs-es with postgres-es, with the fastest of several pools and nothing that follows it",
-    wanted: "≥ 10 × stock and ≥ 55,000/s; 15 × and 80,000/s the aim; p99 < 20 ms",
+    wanted: "≥ 10 × stock, like for like and as shipped, and ≥ 55,000/s; 15 × and 80,000/s the aim; p99 < 20 ms",
     expected_s: (40, 150),
     run: |bench| Box::pin(run(bench)),
 };
@@ -34,8 +34,9 @@ async fn run(bench: &Bench) -> Result<Finding> {
         Entrant::fresh("Tenantry, journal alone", Side::Journal(JournalOptions::default()), TENANTS),
     ];
     let entries = bench.compete(entrants, bench.effort(IN_FLIGHT, SECONDS), bench.rounds(5)).await?;
-    let (shipped, stock) = (&entries[0], &entries[1]);
+    let (shipped, stock, alone) = (&entries[0], &entries[1], &entries[2]);
     let (ratio, per_second) = (shipped.ratio_to(stock), shipped.of(|round| round.commands_per_second));
+    let like_for_like = alone.ratio_to(stock);
     let p99 = shipped.of(|round| round.p99_ms);
     let verdict = |wanted: &str, measured: &str, reached| {
         Verdict::new(wanted, measured.to_owned(), Reached::if_so(reached))
@@ -44,7 +45,12 @@ async fn run(bench: &Bench) -> Result<Finding> {
     let rate = format!("{}/s", per_second.text(0));
     Ok(Finding {
         verdicts: vec![
-            verdict("≥ 10 × stock", &times, ratio.median >= 10.0),
+            verdict(
+                "like for like, nothing following: ≥ 10 × stock",
+                &format!("{} ×", like_for_like.text(1)),
+                like_for_like.median >= 10.0,
+            ),
+            verdict("as shipped: ≥ 10 × stock", &times, ratio.median >= 10.0),
             verdict("≥ 55,000/s", &rate, per_second.median >= 55_000.0),
             verdict("aim: 15 × stock", &times, ratio.median >= 15.0),
             verdict("aim: 80,000/s", &rate, per_second.median >= 80_000.0),
