@@ -3,10 +3,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 
-.PHONY: help run test simulate crash storm bench coverage deny sbom fmt stop
+.PHONY: help run test simulate crash storm bench bench-peers coverage deny sbom fmt stop
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(ROOT)Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(ROOT)Makefile
 
 run: ## install what is missing, build, and serve (ARGS='…' goes to tenantry serve)
 	@exec $(ROOT)scripts/run.sh $(ARGS)
@@ -25,6 +25,9 @@ storm: ## the overload tests, a minute long
 
 bench: ## every workload beside its peer (ARGS='--quick', '--only NAME…', '--list')
 	@$(ROOT)scripts/bench.sh $(ARGS)
+
+bench-peers: ## libraries of other languages at the same command (ARGS='--url URL'; see benches/peers)
+	@$(ROOT)scripts/bench-peers.sh $(ARGS)
 
 coverage: ## line coverage, at least 80 % in engine, aggregates, projections and gateway
 	@$(ROOT)scripts/coverage.sh

@@ -48,7 +48,7 @@ impl Payload {
     }
 }
 
-/// JSON that no value can hold, such as a number beyond all bounds, is shown as it is written. It decodes to no event.
+/// JSON that no value can hold, such as a number beyond all bounds, is shown as it is written.
 fn value_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }

@@ -19,8 +19,8 @@ use crate::args::Settings;
 
 /// How many read models are worked on at once.
 pub const AT_ONCE: usize = 4;
-/// Each needs three for the folding, the comparing and the holding, and one for reading.
-const CONNECTIONS_MAX: usize = AT_ONCE * 4;
+/// Each needs three for the folding, the comparing and the holding, and two for reading ahead.
+const CONNECTIONS_MAX: usize = AT_ONCE * 5;
 
 /// What every verb works with, as the role that owns the schema.
 pub struct House {
