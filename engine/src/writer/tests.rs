@@ -4,9 +4,10 @@ use futures::future::join_all;
 use kernel::{Claim, Position, ShardId};
 use uuid::Uuid;
 
+use super::{AppendFailure, Asker};
 use crate::Engine;
 use crate::command::{CommandContext, DispatchError, Receipt};
-use crate::journal::{Fault, Journal};
+use crate::journal::{Fault, Journal, MemoryJournal};
 use crate::testing::{
     Counter, NODE, TooMuch, Wish, config, context, engine, engine_on, engine_with, id, once,
 };
@@ -442,4 +443,41 @@ async fn a_second_node_waits_while_the_first_holds_the_shard() {
     first.drain().await;
     second.owned().await;
     second.dispatch::<Counter>(id(1), Wish::Add(1), context()).await.unwrap();
+}
+
+/// A writer that can tell nobody what became of commands must not hold the shard.
+#[test]
+fn a_writer_ends_with_the_runtime_of_those_who_ask_and_gives_its_lease_back() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let journal = Arc::new(MemoryJournal::default());
+    let first = runtime();
+    let engine = first.block_on(async {
+        let engine = engine_on(config(), journal.clone()).await;
+        engine.dispatch::<Counter>(id(1), Wish::Add(1), context()).await.unwrap();
+        engine
+    });
+    // Neither drained nor let go.
+    drop(first);
+    let mut other = config();
+    other.writer.node = id(99);
+    runtime().block_on(async {
+        let owned = engine_on(other, journal.clone());
+        tokio::time::timeout(std::time::Duration::from_secs(30), owned).await.expect("it gets the shard");
+    });
+    drop(engine);
+}
+
+/// Whoever is dropped before anything is known hears just that, and whoever was told hears nothing more.
+#[test]
+fn whoever_asks_is_told_once_and_never_nothing() {
+    let (told, hears) = std::sync::mpsc::channel();
+    let asker = || {
+        let told = told.clone();
+        Asker::new(move |result| told.send(result).unwrap())
+    };
+    drop(asker());
+    assert_eq!(hears.try_recv(), Ok(Err(AppendFailure::OutcomeUnknown)));
+    asker().tell(Err(AppendFailure::Superseded));
+    assert_eq!(hears.try_recv(), Ok(Err(AppendFailure::Superseded)));
+    assert!(hears.try_recv().is_err());
 }

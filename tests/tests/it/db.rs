@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use cluster::{Cluster, ConnectInfo};
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use deadpool_postgres::Pool;
 use sqlx::Connection;
 use tokio_postgres::{Client, NoTls};
 
@@ -35,12 +35,10 @@ impl TestDb {
     }
 }
 
-/// A pool of ten connections.
+/// A pool of ten connections, as a server has it.
 pub fn pool(info: &ConnectInfo) -> Pool {
     let config = info.key_values().parse().expect("the cluster's settings are well-formed");
-    let manager =
-        Manager::from_config(config, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
-    Pool::builder(manager).max_size(10).build().expect("a pool needs no timeouts")
+    engine::database::pool(&config, 10).expect("it needs no connection yet")
 }
 
 pub async fn connect(info: &ConnectInfo) -> Client {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aggregates::tenant::{Provision, Tenant, TenantCommand, Trial};
 use cluster::ConnectInfo;
+use deadpool_postgres::Pool;
 use engine::clock::{SystemClock, SystemIds};
 use engine::codec::Codec;
 use engine::command::{CommandContext, DispatchError, Idempotency, Receipt};
@@ -137,4 +138,22 @@ async fn memory_that_the_journal_contradicts_is_dropped_and_the_command_decided_
     let receipt = send(&engine, 1, flag(1, 1), 2).await.unwrap();
     assert_eq!(receipt.sequence, 3, "it stands behind the event it didn't know of");
     assert_eq!(sound(&db.server_info).await, 3);
+}
+
+/// The writer's thread asks for connections too, and they are everybody's afterwards.
+#[tokio::test]
+async fn a_pooled_connection_outlives_the_runtime_of_whoever_asked_for_it_first() {
+    let db = TestDb::new().await;
+    let pool = engine::database::pool(&db.server_info.key_values().parse().unwrap(), 1).unwrap();
+    async fn backend(pool: Pool) -> i32 {
+        let client = pool.get().await.unwrap();
+        client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0)
+    }
+    let asks = pool.clone();
+    let elsewhere = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(backend(asks))
+    });
+    let first = elsewhere.await.unwrap();
+    assert_eq!(backend(pool).await, first, "it is still there");
 }
