@@ -19,7 +19,8 @@ pub(super) struct Committed {
     pub recorded_at: DateTime<Utc>,
 }
 
-/// The way to the teller's task. Each ends when the other does, as the task does with its runtime. What waits there is bounded by the commands that are under way.
+/// The way to the teller's task. Each ends when the other does, as the task does with its runtime. What waits there is
+/// bounded by the commands that are under way.
 #[derive(Clone)]
 pub(super) struct Teller(mpsc::UnboundedSender<Committed>);
 
