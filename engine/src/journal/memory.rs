@@ -188,7 +188,7 @@ impl Journal for MemoryJournal {
     ) -> Result<Appended, AppendError> {
         // A real journal takes its time: let others queue meanwhile.
         tokio::task::yield_now().await;
-        drop(self.commits.lock().await);
+        let _turn = self.commits.lock().await;
         let fault = self.faults.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         match fault {
             Some(Fault::NeverCommitted) => return Err(AppendError::Unclear("injected".into())),

@@ -4,33 +4,47 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::task::JoinHandle;
 
 use super::{dispatched, positions, until};
-use crate::EngineConfig;
+use crate::command::{DispatchError, Receipt};
 use crate::journal::{Journal, MemoryJournal};
-use crate::testing::{Counter, Wish, config, context, engine, engine_with, id};
+use crate::testing::{Counter, TooMuch, Wish, config, context, engine, engine_with, id};
 use crate::writer::WriterConfig;
+use crate::{Engine, EngineConfig};
 
 type Held = tokio::sync::OwnedMutexGuard<()>;
+type Asked = JoinHandle<Result<Receipt, DispatchError<TooMuch>>>;
+
+const FLOOD: u128 = 600;
+
+/// What waits for a journal that is held: one append that was begun, behind it a flood, behind that another tenant.
+struct Waiting {
+    first: Asked,
+    flooding: Vec<Asked>,
+    polite: Asked,
+}
+
+async fn flooded(engine: &Engine) -> Waiting {
+    let first = tokio::spawn(dispatched(engine, id(1), Wish::Add(1)));
+    until(|| engine.health().commands_under_way == 1 && engine.health().writer_queue == 0).await;
+    let flooding: Vec<_> =
+        (0..FLOOD).map(|n| tokio::spawn(dispatched(engine, id(10 + n % 3), Wish::Add(1)))).collect();
+    until(|| engine.health().writer_queue == flooding.len()).await;
+    let mut polite = context();
+    Arc::make_mut(&mut polite.metadata).tenant = Some(kernel::TenantId(id(78)));
+    let asks = engine.clone();
+    let polite = tokio::spawn(async move { asks.dispatch::<Counter>(id(2), Wish::Add(1), polite).await });
+    until(|| engine.health().writer_queue == flooding.len() + 1).await;
+    Waiting { first, flooding, polite }
+}
 
 /// One tenant's flood, already in the queue, does not go before all others.
 #[tokio::test]
 async fn a_polite_tenant_s_command_does_not_wait_for_all_of_another_s_flood() {
     let (engine, journal) = engine().await;
-    let flood = 600;
     let held = journal.hold().await;
-    let first = tokio::spawn(dispatched(&engine, id(1), Wish::Add(1)));
-    until(|| engine.health().commands_under_way == 1 && engine.health().writer_queue == 0).await;
-    let flooding: Vec<_> =
-        (0..flood).map(|n| tokio::spawn(dispatched(&engine, id(10 + n % 3), Wish::Add(1)))).collect();
-    until(|| engine.health().writer_queue == flooding.len()).await;
-    let mut polite = context();
-    Arc::make_mut(&mut polite.metadata).tenant = Some(kernel::TenantId(id(78)));
-    let polite = {
-        let engine = engine.clone();
-        tokio::spawn(async move { engine.dispatch::<Counter>(id(2), Wish::Add(1), polite).await })
-    };
-    until(|| engine.health().writer_queue == flooding.len() + 1).await;
+    let Waiting { first, flooding, polite } = flooded(&engine).await;
     drop(held);
     let share = config().writer.batch_tenant_items_max as u64;
     let position = polite.await.unwrap().unwrap().position.unwrap().position.0;
@@ -39,7 +53,7 @@ async fn a_polite_tenant_s_command_does_not_wait_for_all_of_another_s_flood() {
     for answer in join_all(flooding).await {
         answer.unwrap().unwrap();
     }
-    assert_eq!(positions(&*journal).await, (1..=flood as u64 + 2).collect::<Vec<_>>());
+    assert_eq!(positions(&*journal).await, (1..=FLOOD as u64 + 2).collect::<Vec<_>>());
     for n in 10..13 {
         let tail = journal.load(&kernel::StreamId::new("counter", id(n)), None).await.unwrap().tail;
         assert!(tail.iter().zip(1..).all(|(event, place)| event.sequence == place), "in order");
@@ -62,17 +76,7 @@ async fn a_flood_keeps_to_its_share_for_a_while_after_others_waited() {
     let share = writer.batch_tenant_items_max;
     let (engine, journal) = engine_with(EngineConfig { writer, ..config() }).await;
     let mut held = journal.hold().await;
-    let first = tokio::spawn(dispatched(&engine, id(1), Wish::Add(1)));
-    until(|| engine.health().commands_under_way == 1 && engine.health().writer_queue == 0).await;
-    let flooding: Vec<_> =
-        (0..600).map(|n| tokio::spawn(dispatched(&engine, id(10 + n % 3), Wish::Add(1)))).collect();
-    let mut polite = context();
-    Arc::make_mut(&mut polite.metadata).tenant = Some(kernel::TenantId(id(78)));
-    let polite = {
-        let engine = engine.clone();
-        tokio::spawn(async move { engine.dispatch::<Counter>(id(2), Wish::Add(1), polite).await })
-    };
-    until(|| engine.health().writer_queue == flooding.len() + 1).await;
+    let Waiting { first, flooding, polite } = flooded(&engine).await;
     let (mut batches, mut known) = (Vec::new(), 0);
     while batches.len() < 3 {
         held = step(&journal, held).await;
