@@ -96,6 +96,24 @@ async fn a_sealed_field_opens_where_it_was_sealed_and_nowhere_else() {
     assert!(journal.read(SHARD, Position(2), 1).await.is_err());
 }
 
+/// A field that says of nobody is its own event's trouble; what is sealed beside it opens.
+#[tokio::test]
+async fn a_field_that_names_nobody_makes_no_other_event_unreadable() {
+    let db = TestDb::new().await;
+    let ring = keyring(&db.server).await;
+    let journal = journal(&db, &ring);
+    let lease = lease(&journal).await;
+    for n in 1..=3 {
+        append(&journal, lease, telling(n, 1, "ann@example.org")).await.unwrap();
+    }
+    let damage = "ALTER TABLE events DISABLE TRIGGER ALL; \
+                  UPDATE events SET payload = '{\"Told\": {\"$personal\": {\"value\": \"x\"}}}' WHERE position = 3";
+    db.owner.get().await.unwrap().batch_execute(damage).await.unwrap();
+    let refused = journal.read(SHARD, Position::ZERO, 100).await.unwrap_err();
+    assert!(matches!(refused, FeedError::Undecodable { position: Position(3), .. }), "{refused}");
+    assert_eq!(journal.read(SHARD, Position::ZERO, 2).await.unwrap().len(), 2);
+}
+
 /// The classic hole: an item is sealed under a key whose row was to come with another item, and that one is refused.
 #[tokio::test]
 async fn whoever_is_sealed_under_a_new_key_brings_it_along_also_if_the_first_is_refused() {
