@@ -264,7 +264,7 @@ impl Writer {
         let mut renew = tokio::time::interval(self.config.lease_ttl / 3);
         renew.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let teller = self.teller.clone();
-        while !*stopping.borrow() {
+        while !*stopping.borrow() && !teller.has_ended() {
             if self.lease.is_none() {
                 tokio::select! {
                     biased;
