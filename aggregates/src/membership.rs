@@ -75,8 +75,8 @@ impl Existing {
 /// What may be wished of a membership.
 #[derive(Clone, Debug)]
 pub enum MembershipCommand {
-    /// FR-TENANT-001. An invitation that still stands, for the same role and kind and with the same link, is the same
-    /// wish whenever it would have expired. One that expired, and a removed membership, can be invited again.
+    /// FR-TENANT-001. An invitation that still stands, for the same role and kind, is the same wish whenever it would have
+    /// expired: its link stays. One that expired, and a removed membership, can be invited again.
     Invite {
         tenant: TenantId,
         person: PersonId,
@@ -271,8 +271,7 @@ impl Membership {
         let role = tenant_role(role)?;
         let wished = Invitation { expires_at: expiry(expires_at, now), token_hash };
         if let Ok(before) = self.present() {
-            let same =
-                (before.role, before.kind, &before.invitation.token_hash) == (role, kind, &wished.token_hash);
+            let same = (before.role, before.kind) == (role, kind);
             let stands = before.invitation.expires_at > now;
             if before.status() == MembershipStatus::Invited && same && (stands || before.invitation == wished)
             {

@@ -1,10 +1,21 @@
 //! A person: one identity in a deployment, whatever tenants they belong to. The e-mail address is a claim: it names one
 //! person (REQUIREMENTS §12, ruling 10).
 
-use kernel::{Claim, ClaimChange, Decider, PersonId, Personal, RejectionKind};
+mod sign_in;
+
+use chrono::{DateTime, Utc};
+use kernel::{Claim, ClaimChange, Decider, PersonId, Personal, RejectionKind, SessionId};
 use schemas::events::UserEvent;
-use schemas::values::{EmailAddress, PersonName, Reason, UserStatus};
+use schemas::values::{
+    EmailAddress, PasswordChange, PasswordHash, PersonName, Reason, SecretHash, SessionEnd, TotpSecret,
+    UserStatus,
+};
 use serde::{Deserialize, Serialize};
+
+pub use sign_in::{
+    DEVICES_MAX, LogIn, REFRESH_GRACE, SESSIONS_MAX, SecondFactor, Session, SignIn, TOTP_DIGITS, TOTP_STEP_S,
+    Totp,
+};
 
 /// The claim on a person's e-mail address, in lower case.
 pub const EMAIL_CLAIM: &str = "user.email";
@@ -29,6 +40,7 @@ pub struct Existing {
     pub disabled: bool,
     /// Nothing personal is known any more, and nothing may be wished.
     pub forgotten: bool,
+    pub sign_in: SignIn,
 }
 
 /// What a registration says of a person.
@@ -92,6 +104,67 @@ pub enum UserCommand {
         reason: Option<Reason>,
     },
     Enable,
+    /// The address is proved by the link that was sent there. A first password comes with it; whoever has one keeps it.
+    AcceptInvitation {
+        hash: Option<PasswordHash>,
+        first_name: Option<PersonName>,
+        last_name: Option<PersonName>,
+    },
+    /// FR-AUTH-004. Ends all sessions.
+    ChangePassword {
+        /// The one that the caller was checked against.
+        former: PasswordHash,
+        hash: PasswordHash,
+    },
+    /// FR-AUTH-004. The hash of the link's token has to be the last request's. Ends all sessions.
+    ResetPassword {
+        token_hash: SecretHash,
+        hash: PasswordHash,
+        now: DateTime<Utc>,
+    },
+    /// FR-AUTH-004. The former link is void.
+    RequestPasswordReset {
+        token_hash: SecretHash,
+        expires_at: DateTime<Utc>,
+    },
+    /// The same password under a stronger hash.
+    Rehash {
+        former: PasswordHash,
+        hash: PasswordHash,
+    },
+    /// FR-AUTH-001. The password was verified before, against the hash that comes with it.
+    LogIn(Box<LogIn>),
+    /// FR-AUTH-005. Within the grace the former token gets the same successor.
+    Refresh {
+        session: SessionId,
+        presented: SecretHash,
+        successor: SecretHash,
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    },
+    /// A token of the session was used again: the family ends.
+    ReportReuse {
+        session: SessionId,
+    },
+    /// UC-LOGOUT, UC-TENANT-SESSION-REVOKE
+    EndSession {
+        session: SessionId,
+        because: SessionEnd,
+    },
+    EndSessions {
+        because: SessionEnd,
+    },
+    /// NFR-SEC-003. The code shows that the device has the secret.
+    EnrolTotp {
+        secret: TotpSecret,
+        code: String,
+        recovery_codes: Vec<SecretHash>,
+        now: DateTime<Utc>,
+    },
+    ReplaceRecoveryCodes {
+        recovery_codes: Vec<SecretHash>,
+    },
+    RemoveMfa,
     /// CON-COMP-001: erasure. Whatever is personal reads as forgotten, everywhere and for ever.
     Forget,
 }
@@ -104,8 +177,28 @@ pub enum UserRejection {
     NotFound,
     #[error("there is a person with this id, registered differently")]
     AlreadyExists,
-    #[error("a disabled person cannot be activated")]
+    #[error("the person is disabled")]
     Disabled,
+    #[error("the password is not the one it was checked against, or there is none")]
+    InvalidCredentials,
+    #[error("the person has a password")]
+    PasswordAlreadySet,
+    #[error("this is not the last link that was asked for, or it was used")]
+    LinkInvalid,
+    #[error("the link expired at {expired_at}")]
+    LinkExpired { expired_at: DateTime<Utc> },
+    #[error("a second factor is needed")]
+    SecondFactorRequired,
+    #[error("the code is wrong, or was used")]
+    SecondFactorWrong,
+    #[error("the person has a second factor already")]
+    SecondFactorAlreadySet,
+    #[error("the person has no second factor")]
+    NoSecondFactor,
+    #[error("the session has ended")]
+    SessionEnded,
+    #[error("the token has a successor that is in use")]
+    TokenReused,
 }
 
 impl kernel::Rejection for UserRejection {
@@ -113,7 +206,16 @@ impl kernel::Rejection for UserRejection {
         match self {
             Self::NotFound => RejectionKind::NotFound,
             Self::AlreadyExists => RejectionKind::Conflict,
-            Self::Disabled => RejectionKind::Rule,
+            Self::PasswordAlreadySet | Self::SecondFactorAlreadySet => RejectionKind::Conflict,
+            Self::Disabled
+            | Self::InvalidCredentials
+            | Self::LinkInvalid
+            | Self::LinkExpired { .. }
+            | Self::SecondFactorRequired
+            | Self::SecondFactorWrong
+            | Self::NoSecondFactor
+            | Self::SessionEnded
+            | Self::TokenReused => RejectionKind::Rule,
         }
     }
 
@@ -122,13 +224,23 @@ impl kernel::Rejection for UserRejection {
             Self::NotFound => "not_found",
             Self::AlreadyExists => "already_exists",
             Self::Disabled => "user_disabled",
+            Self::InvalidCredentials => "invalid_credentials",
+            Self::PasswordAlreadySet => "password_already_set",
+            Self::LinkInvalid => "link_invalid",
+            Self::LinkExpired { .. } => "link_expired",
+            Self::SecondFactorRequired => "mfa_required",
+            Self::SecondFactorWrong => "mfa_wrong",
+            Self::SecondFactorAlreadySet => "mfa_already_set",
+            Self::NoSecondFactor => "mfa_not_set",
+            Self::SessionEnded => "session_expired",
+            Self::TokenReused => "token_reused",
         }
     }
 }
 
 impl Decider for User {
     const TYPE: &'static str = "user";
-    const SNAPSHOT_VERSION: u32 = 2;
+    const SNAPSHOT_VERSION: u32 = 3;
 
     type Command = UserCommand;
     type Event = UserEvent;
@@ -137,6 +249,9 @@ impl Decider for User {
     fn decide(&self, command: UserCommand) -> Result<Vec<UserEvent>, UserRejection> {
         // Who was forgotten is not there any more, for whatever may be wished.
         let known = || self.existing().filter(|user| !user.forgotten).ok_or(UserRejection::NotFound);
+        // Whoever is disabled neither signs in nor changes how.
+        let enabled =
+            || known().and_then(|user| if user.disabled { Err(UserRejection::Disabled) } else { Ok(user) });
         match command {
             UserCommand::Register { person, email, first_name, last_name, verified } => {
                 let asked = Asked {
@@ -159,10 +274,7 @@ impl Decider for User {
                 Ok(new.map(|email| UserEvent::EmailChanged { email }).into_iter().collect())
             }
             UserCommand::Activate => {
-                let user = known()?;
-                if user.disabled {
-                    return Err(UserRejection::Disabled);
-                }
+                let user = enabled()?;
                 Ok(unless(user.active, || UserEvent::Activated {}))
             }
             UserCommand::Disable { reason } => {
@@ -177,6 +289,59 @@ impl Decider for User {
             UserCommand::Forget => {
                 let user = self.existing().ok_or(UserRejection::NotFound)?;
                 Ok(unless(user.forgotten, || UserEvent::SubjectForgotten {}))
+            }
+            UserCommand::AcceptInvitation { hash, first_name, last_name } => {
+                enabled()?.accept(hash, first_name, last_name)
+            }
+            UserCommand::ChangePassword { former, hash } => {
+                let user = enabled()?;
+                user.sign_in.change_password(user.person, &former, hash)
+            }
+            UserCommand::ResetPassword { token_hash, hash, now } => {
+                let user = enabled()?;
+                let mut events = user.sign_in.reset_password(user.person, &token_hash, hash, now)?;
+                // The link was sent to the address.
+                if !events.is_empty() && !user.active {
+                    events.push(UserEvent::Activated {});
+                }
+                Ok(events)
+            }
+            UserCommand::RequestPasswordReset { token_hash, expires_at } => {
+                Ok(enabled()?.sign_in.request_reset(token_hash, expires_at))
+            }
+            UserCommand::Rehash { former, hash } => {
+                let user = enabled()?;
+                user.sign_in.rehash(user.person, &former, hash)
+            }
+            UserCommand::LogIn(wish) => {
+                let user = enabled()?;
+                user.sign_in.log_in(user.person, *wish)
+            }
+            UserCommand::Refresh { session, presented, successor, now, expires_at } => {
+                enabled()?.sign_in.refresh(session, &presented, successor, now, expires_at)
+            }
+            UserCommand::ReportReuse { session } => {
+                let known = known()?.sign_in.sessions.contains_key(&session);
+                Ok(unless(!known, || UserEvent::RefreshReuseDetected { session }))
+            }
+            UserCommand::EndSession { session, because } => {
+                let known = known()?.sign_in.sessions.contains_key(&session);
+                Ok(unless(!known, || UserEvent::SessionRevoked { session, because }))
+            }
+            UserCommand::EndSessions { because } => {
+                let none = known()?.sign_in.sessions.is_empty();
+                Ok(unless(none, || UserEvent::SessionsRevoked { because }))
+            }
+            UserCommand::EnrolTotp { secret, code, recovery_codes, now } => {
+                let user = enabled()?;
+                user.sign_in.enrol(user.person, secret, &code, recovery_codes, now)
+            }
+            UserCommand::ReplaceRecoveryCodes { recovery_codes } => {
+                enabled()?.sign_in.replace_recovery_codes(recovery_codes)
+            }
+            UserCommand::RemoveMfa => {
+                let none = known()?.sign_in.totp.is_none();
+                Ok(unless(none, || UserEvent::MfaRemoved {}))
             }
         }
     }
@@ -194,6 +359,7 @@ impl Decider for User {
                 active: *status == UserStatus::Active,
                 disabled: *status == UserStatus::Disabled,
                 forgotten: false,
+                sign_in: SignIn::default(),
             });
         }
         // A stream begins with the registration, so there is nothing that could happen before.
@@ -210,14 +376,30 @@ impl Decider for User {
             }
             UserEvent::EmailChanged { email } => user.email.clone_from(email),
             UserEvent::Activated {} => user.active = true,
-            UserEvent::Disabled { reason: _ } => user.disabled = true,
+            UserEvent::Disabled { reason: _ } => {
+                user.disabled = true;
+                user.sign_in.sessions.clear();
+            }
             UserEvent::Enabled {} => user.disabled = false,
             UserEvent::SubjectForgotten {} => {
                 let email = Personal::forgotten(user.person);
                 user.asked = Asked { email: email.clone(), first_name: None, last_name: None };
                 (user.email, user.first_name, user.last_name) = (email, None, None);
                 user.forgotten = true;
+                user.sign_in = SignIn::default();
             }
+            event @ (UserEvent::PasswordChanged { .. }
+            | UserEvent::PasswordRehashed { .. }
+            | UserEvent::PasswordResetRequested { .. }
+            | UserEvent::LoginSucceeded { .. }
+            | UserEvent::TokenRefreshed { .. }
+            | UserEvent::RefreshReuseDetected { .. }
+            | UserEvent::SessionRevoked { .. }
+            | UserEvent::SessionsRevoked { .. }
+            | UserEvent::MfaEnrolled { .. }
+            | UserEvent::MfaVerified { .. }
+            | UserEvent::RecoveryCodesReplaced { .. }
+            | UserEvent::MfaRemoved {}) => user.sign_in.evolve(event),
         }
     }
 
@@ -238,7 +420,19 @@ impl Decider for User {
             UserEvent::ProfileUpdated { .. }
             | UserEvent::Activated {}
             | UserEvent::Disabled { .. }
-            | UserEvent::Enabled {} => Vec::new(),
+            | UserEvent::Enabled {}
+            | UserEvent::PasswordChanged { .. }
+            | UserEvent::PasswordRehashed { .. }
+            | UserEvent::PasswordResetRequested { .. }
+            | UserEvent::LoginSucceeded { .. }
+            | UserEvent::TokenRefreshed { .. }
+            | UserEvent::RefreshReuseDetected { .. }
+            | UserEvent::SessionRevoked { .. }
+            | UserEvent::SessionsRevoked { .. }
+            | UserEvent::MfaEnrolled { .. }
+            | UserEvent::MfaVerified { .. }
+            | UserEvent::RecoveryCodesReplaced { .. }
+            | UserEvent::MfaRemoved {} => Vec::new(),
         }
     }
 }
@@ -266,195 +460,40 @@ impl User {
     }
 }
 
+impl Existing {
+    fn accept(
+        &self,
+        hash: Option<PasswordHash>,
+        first_name: Option<PersonName>,
+        last_name: Option<PersonName>,
+    ) -> Result<Vec<UserEvent>, UserRejection> {
+        let mut events = Vec::new();
+        match (hash, self.sign_in.password.as_ref().and_then(Personal::reveal)) {
+            (None, None) => return Err(UserRejection::InvalidCredentials),
+            (Some(hash), None) => events.push(UserEvent::PasswordChanged {
+                hash: self.mark(hash),
+                because: PasswordChange::Accepted,
+            }),
+            (Some(hash), Some(current)) if hash != *current => return Err(UserRejection::PasswordAlreadySet),
+            (_, Some(_)) => {}
+        }
+        // Whoever is known keeps their name.
+        let first_name = first_name.filter(|_| self.first_name.is_none()).map(|name| self.mark(name));
+        let last_name = last_name.filter(|_| self.last_name.is_none()).map(|name| self.mark(name));
+        if first_name.is_some() || last_name.is_some() {
+            events.push(UserEvent::ProfileUpdated { first_name, last_name });
+        }
+        if !self.active {
+            events.push(UserEvent::Activated {});
+        }
+        Ok(events)
+    }
+}
+
 /// Nothing if it is so already, else the one event.
 fn unless(already: bool, event: impl FnOnce() -> UserEvent) -> Vec<UserEvent> {
     if already { Vec::new() } else { vec![event()] }
 }
 
 #[cfg(test)]
-mod tests {
-    use kernel::RejectionKind::{Conflict, NotFound, Rule};
-
-    use super::*;
-    use crate::testing::{self, Given, id, value};
-
-    fn given(events: impl IntoIterator<Item = UserEvent>) -> Given<User> {
-        testing::given(events)
-    }
-
-    fn ann() -> PersonId {
-        id(2).into()
-    }
-
-    fn p<T>(value: T) -> Personal<T> {
-        Personal::new(ann(), value)
-    }
-
-    fn register(email: &str, first_name: Option<&str>, verified: bool) -> UserCommand {
-        UserCommand::Register {
-            person: ann(),
-            email: value(email),
-            first_name: first_name.map(value),
-            last_name: None,
-            verified,
-        }
-    }
-
-    fn registered(status: UserStatus) -> UserEvent {
-        UserEvent::Registered {
-            person: ann(),
-            email: p(value("ann@acme.example")),
-            first_name: Some(p(value("Ann"))),
-            last_name: None,
-            status,
-        }
-    }
-
-    fn renamed() -> UserEvent {
-        UserEvent::ProfileUpdated { first_name: Some(p(value("Anna"))), last_name: None }
-    }
-
-    fn moved() -> UserEvent {
-        UserEvent::EmailChanged { email: p(value("anna@acme.example")) }
-    }
-
-    #[test]
-    fn a_person_is_registered_as_invited_or_with_a_verified_address_as_active() {
-        for (verified, status) in [(false, UserStatus::Invited), (true, UserStatus::Active)] {
-            let after = given([])
-                .when(register("ann@acme.example", Some("Ann"), verified))
-                .then([registered(status)])
-                .and_again_nothing()
-                .and();
-            assert_eq!(after.state().existing().unwrap().status(), status);
-        }
-    }
-
-    /// CC-DAT-001
-    #[test]
-    fn who_is_known_by_the_address_is_registered_already() {
-        let history = || given([registered(UserStatus::Invited), renamed(), moved()]);
-        history().when(register("ann@acme.example", Some("Ann"), false)).then_nothing();
-        history().when(register("anna@acme.example", Some("Anna"), false)).then_nothing();
-        history().when(register("anna@acme.example", None, false)).then_nothing();
-        history().when(register("ben@acme.example", None, false)).then_rejected(Conflict, "already_exists");
-        history()
-            .when(register("anna@acme.example", Some("Ben"), false))
-            .then_rejected(Conflict, "already_exists");
-    }
-
-    #[test]
-    fn nothing_can_be_wished_of_a_person_who_is_not_there() {
-        for command in [
-            UserCommand::UpdateProfile { first_name: None, last_name: None },
-            UserCommand::ChangeEmail { email: value("ann@acme.example") },
-            UserCommand::Activate,
-            UserCommand::Disable { reason: None },
-            UserCommand::Enable,
-        ] {
-            given([]).when(command).then_rejected(NotFound, "not_found");
-        }
-    }
-
-    #[test]
-    fn a_profile_update_tells_only_what_changed() {
-        given([registered(UserStatus::Active)])
-            .when(UserCommand::UpdateProfile { first_name: Some(value("Anna")), last_name: None })
-            .then([renamed()])
-            .and_again_nothing()
-            .and()
-            .when(UserCommand::UpdateProfile {
-                first_name: Some(value("Anna")),
-                last_name: Some(value("Sato")),
-            })
-            .then([UserEvent::ProfileUpdated { first_name: None, last_name: Some(p(value("Sato"))) }])
-            .and_again_nothing();
-    }
-
-    #[test]
-    fn an_address_is_changed_and_its_claim_goes_along() {
-        given([registered(UserStatus::Active)])
-            .when(UserCommand::ChangeEmail { email: value("Anna@ACME.example") })
-            .then([moved()])
-            .and_again_nothing();
-
-        let claim = |email: &str| Claim::new(EMAIL_CLAIM, email);
-        let first = User::default().claims(&registered(UserStatus::Active));
-        assert_eq!(first, [ClaimChange::Take(claim("ann@acme.example"))]);
-        let swapped = given([registered(UserStatus::Active)]).state().claims(&moved());
-        assert_eq!(
-            swapped,
-            [ClaimChange::Free(claim("ann@acme.example")), ClaimChange::Take(claim("anna@acme.example"))]
-        );
-        assert_eq!(given([registered(UserStatus::Active)]).state().claims(&renamed()), []);
-    }
-
-    /// FR-TENANT-006
-    #[test]
-    fn a_person_is_disabled_and_enabled_and_is_then_what_they_were() {
-        let reason = || Some(p(value("left")));
-        for (before, status) in [
-            (vec![registered(UserStatus::Invited)], UserStatus::Invited),
-            (vec![registered(UserStatus::Invited), UserEvent::Activated {}], UserStatus::Active),
-        ] {
-            let disabled = given(before)
-                .when(UserCommand::Disable { reason: Some(value("left")) })
-                .then([UserEvent::Disabled { reason: reason() }])
-                .and_again_nothing()
-                .and()
-                .state();
-            assert_eq!(disabled.existing().unwrap().status(), UserStatus::Disabled);
-            let mut enabled = disabled;
-            assert_eq!(enabled.decide(UserCommand::Enable), Ok(vec![UserEvent::Enabled {}]));
-            enabled.evolve(&UserEvent::Enabled {});
-            assert_eq!(enabled.existing().unwrap().status(), status);
-            assert_eq!(enabled.decide(UserCommand::Enable), Ok(vec![]));
-        }
-    }
-
-    /// CON-COMP-001
-    #[test]
-    fn a_forgotten_person_is_not_there_any_more_and_gives_the_address_back() {
-        let after = given([registered(UserStatus::Active), renamed()])
-            .when(UserCommand::Forget)
-            .then([UserEvent::SubjectForgotten {}])
-            .and_again_nothing()
-            .and();
-        let state = after.state();
-        let user = state.existing().unwrap();
-        assert_eq!(
-            (user.email.reveal(), user.first_name.as_ref(), user.status()),
-            (None, None, UserStatus::Disabled)
-        );
-        let text = serde_json::to_string(&state).unwrap();
-        assert!(!text.contains("ann") && !text.contains("Ann"), "{text}");
-        for command in [
-            UserCommand::ChangeEmail { email: value("ann@acme.example") },
-            UserCommand::Activate,
-            UserCommand::Enable,
-        ] {
-            given([registered(UserStatus::Active), UserEvent::SubjectForgotten {}])
-                .when(command)
-                .then_rejected(NotFound, "not_found");
-        }
-        given([registered(UserStatus::Active), UserEvent::SubjectForgotten {}])
-            .when(register("ann@acme.example", Some("Ann"), true))
-            .then_rejected(Conflict, "already_exists");
-        let mut user = User::default();
-        user.evolve(&registered(UserStatus::Active));
-        let freed = Claim::new(EMAIL_CLAIM, "ann@acme.example");
-        assert_eq!(user.claims(&UserEvent::SubjectForgotten {}), [ClaimChange::Free(freed)]);
-        given([]).when(UserCommand::Forget).then_rejected(NotFound, "not_found");
-    }
-
-    #[test]
-    fn an_invited_person_is_activated_but_not_while_disabled() {
-        given([registered(UserStatus::Invited)])
-            .when(UserCommand::Activate)
-            .then([UserEvent::Activated {}])
-            .and_again_nothing();
-        given([registered(UserStatus::Invited), UserEvent::Disabled { reason: None }])
-            .when(UserCommand::Activate)
-            .then_rejected(Rule, "user_disabled");
-    }
-}
+mod tests;

@@ -5,11 +5,12 @@ use std::fmt::Debug;
 use std::str::FromStr;
 
 use aggregates::tenant::{Provision, Trial};
+use aggregates::user::{LogIn, SecondFactor};
 use aggregates::{
     Application, ApplicationCommand, Membership, MembershipCommand, Tenant, TenantCommand, User, UserCommand,
 };
 use chrono::{DateTime, Utc};
-use kernel::{ClaimChange, Decider, Event, Rejection};
+use kernel::{ClaimChange, Decider, Event, Rejection, SessionId};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -212,7 +213,7 @@ fn user_command() -> impl Strategy<Value = UserCommand> {
     const MAILS: &[&str] = &["ann@acme.example", "ANN@acme.example", "ben@acme.example"];
     const NAMES: &[&str] = &["Ann", "Ben"];
     prop_oneof![
-        (one(MAILS), option::of(one(NAMES)), option::of(one(NAMES)), any::<bool>()).prop_map(
+        2 => (one(MAILS), option::of(one(NAMES)), option::of(one(NAMES)), any::<bool>()).prop_map(
             |(email, first_name, last_name, verified)| UserCommand::Register {
                 person: Uuid::from_u128(1).into(),
                 email,
@@ -221,12 +222,84 @@ fn user_command() -> impl Strategy<Value = UserCommand> {
                 verified,
             }
         ),
-        (option::of(one(NAMES)), option::of(one(NAMES)))
+        1 => (option::of(one(NAMES)), option::of(one(NAMES)))
             .prop_map(|(first_name, last_name)| UserCommand::UpdateProfile { first_name, last_name }),
-        one(MAILS).prop_map(|email| UserCommand::ChangeEmail { email }),
-        Just(UserCommand::Activate),
-        option::of(one(&["x"])).prop_map(|reason| UserCommand::Disable { reason }),
-        Just(UserCommand::Enable),
+        1 => one(MAILS).prop_map(|email| UserCommand::ChangeEmail { email }),
+        1 => Just(UserCommand::Activate),
+        1 => option::of(one(&["x"])).prop_map(|reason| UserCommand::Disable { reason }),
+        1 => Just(UserCommand::Enable),
+        6 => sign_in_command(),
+    ]
+}
+
+fn sign_in_command() -> impl Strategy<Value = UserCommand> {
+    fn session() -> impl Strategy<Value = SessionId> {
+        (0..4_u128).prop_map(|number| Uuid::from_u128(number).into())
+    }
+    fn hash() -> impl Strategy<Value = PasswordHash> {
+        one(&["$argon2id$a", "$argon2id$b", "$2b$10$c"])
+    }
+    const SECRET: &str = "3132333435363738393031323334353637383930";
+    let code = |now: DateTime<Utc>| {
+        let secret = SECRET.parse::<TotpSecret>().unwrap().bytes();
+        let totp = totp_rs::Builder::new().with_secret(secret).build().unwrap();
+        totp.generate(u64::try_from(now.timestamp()).unwrap_or(0)).to_string()
+    };
+    let factor = move |now, right: Option<bool>| {
+        right.map(|right| SecondFactor::Totp(if right { code(now) } else { "123456".to_owned() }))
+    };
+    let log_in = (session(), hash(), a_time(), option::of(any::<bool>()), any::<bool>(), any::<u8>())
+        .prop_map(move |(session, checked, now, right, second_factor_required, device)| {
+            UserCommand::LogIn(Box::new(LogIn {
+                session,
+                tenant: None,
+                method: LoginMethod::Password,
+                checked,
+                second_factor: factor(now, right),
+                second_factor_required,
+                device: Uuid::from_u128(device.into()),
+                origin: None,
+                token_hash: "0".repeat(64).parse().unwrap(),
+                now,
+                expires_at: now + chrono::TimeDelta::days(7),
+            }))
+        });
+    let refresh = (session(), 0..3_u8, a_time()).prop_map(|(session, token, now)| {
+        let hash = |number: u8| number.to_string().repeat(64).parse().unwrap();
+        UserCommand::Refresh {
+            session,
+            presented: hash(token),
+            successor: hash(token + 1),
+            now,
+            expires_at: now + chrono::TimeDelta::days(7),
+        }
+    });
+    prop_oneof![
+        4 => option::of(hash()).prop_map(|hash| UserCommand::AcceptInvitation {
+            hash,
+            first_name: None,
+            last_name: None,
+        }),
+        2 => (hash(), hash()).prop_map(|(former, hash)| UserCommand::ChangePassword { former, hash }),
+        2 => (hash(), hash()).prop_map(|(former, hash)| UserCommand::Rehash { former, hash }),
+        2 => (a_hash(), a_time())
+            .prop_map(|(token_hash, expires_at)| UserCommand::RequestPasswordReset { token_hash, expires_at }),
+        2 => (a_hash(), hash(), a_time())
+            .prop_map(|(token_hash, hash, now)| UserCommand::ResetPassword { token_hash, hash, now }),
+        6 => log_in,
+        4 => refresh,
+        1 => session().prop_map(|session| UserCommand::ReportReuse { session }),
+        1 => (session(), word(SessionEnd::ALL))
+            .prop_map(|(session, because)| UserCommand::EndSession { session, because }),
+        1 => word(SessionEnd::ALL).prop_map(|because| UserCommand::EndSessions { because }),
+        2 => (a_time(), any::<bool>()).prop_map(move |(now, right)| UserCommand::EnrolTotp {
+            secret: SECRET.parse().unwrap(),
+            code: if right { code(now) } else { "123456".to_owned() },
+            recovery_codes: vec![],
+            now,
+        }),
+        1 => a_hash().prop_map(|hash| UserCommand::ReplaceRecoveryCodes { recovery_codes: vec![hash] }),
+        1 => Just(UserCommand::RemoveMfa),
     ]
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::aggregate::{
-    Directory, IntakeGate, Limits, Order, Quarantine, Quarantined, Reply, SendFailure, Supervision,
+    Directory, IntakeGate, Limits, Order, Quarantine, Quarantined, Reply, SendFailure, Stored, Supervision,
     Surroundings, Sweeper, replay,
 };
 use crate::command::{CommandContext, DispatchError, Idempotency, Receipt};
@@ -199,6 +199,19 @@ impl Engine {
         let stored =
             self.0.surroundings.journal.outcome(idempotency.id).await.map_err(|_| unavailable("database"))?;
         Ok(stored.map(|stored| replay(stored, &idempotency.fingerprint)))
+    }
+
+    /// What an aggregate is as of now, as far as it is durable, and its sequence; the empty state if there is none.
+    ///
+    /// One read of the journal, by any node. For what a caller must know before they can wish for something, such as the
+    /// hash that a password is verified against; the command then says what it was decided on, as the state may have moved.
+    ///
+    /// # Errors
+    /// The stream can't be read or folded.
+    pub async fn look<D: Decider>(&self, id: Uuid) -> Result<(D, u64), ReadError> {
+        let stream = StreamId::new(D::TYPE, id);
+        let stored = Stored::<D>::load(&*self.0.surroundings.journal, &stream).await?;
+        Ok((stored.state, stored.head))
     }
 
     /// Which stream holds a name, as of now.

@@ -44,6 +44,8 @@ id! {
     KeyId,
     /// One event.
     EventId,
+    /// A person signed in somewhere, from login to its end.
+    SessionId,
     /// One wish, however often it is sent: derived from a caller's `Idempotency-Key` or from the causing event.
     CommandId,
     /// Ties a request to everything it led to; the W3C trace id (128 bits).

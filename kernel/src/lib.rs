@@ -16,7 +16,9 @@ pub use claim::{Claim, ClaimChange};
 pub use clock::{Clock, Ids};
 pub use decider::{Decider, Event, Rejection, RejectionKind, Upcasted, Upcaster};
 pub use envelope::{Actor, ActorKind, Envelope, Metadata, Origin, StreamId};
-pub use id::{ApplicationId, CommandId, CorrelationId, EventId, KeyId, MembershipId, PersonId, TenantId};
+pub use id::{
+    ApplicationId, CommandId, CorrelationId, EventId, KeyId, MembershipId, PersonId, SessionId, TenantId,
+};
 pub use payload::Payload;
 pub use position::{InvalidPosition, Position, PositionToken, ShardId};
 pub use sensitive::{CONFIDENTIAL_MARK, Confidential, PERSONAL_MARK, Personal, Subject, is_mark};

@@ -1,17 +1,23 @@
 //! Access in memory: who may still do anything. Folded for every request's checks, so it fails closed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use engine::projection::{FoldError, MemoryProjection};
-use kernel::{ApplicationId, Envelope, KeyId, MembershipId, PersonId, ShardId, StreamId, TenantId};
+use kernel::{
+    ApplicationId, Envelope, KeyId, MembershipId, PersonId, Position, SessionId, ShardId, StreamId, TenantId,
+};
 use schemas::events::{ApplicationEvent, MembershipEvent, TenantEvent, UserEvent};
 use schemas::values::{
     AccessMode, MembershipKind, MembershipStatus, Role, Scope, SecretHash, TenantStatus, UserStatus,
     effective_access,
 };
 use uuid::Uuid;
+
+/// For how long an ended session is remembered: longer than the longest access token, 15 minutes, with room for clocks
+/// that differ. After that no token of it is valid anyway.
+const ENDED_FOR: TimeDelta = TimeDelta::minutes(30);
 
 /// What every access check asks: keys, applications, tenants, people and memberships as they are now.
 #[derive(Debug, Default)]
@@ -46,10 +52,13 @@ pub struct TenantAccess {
     pub mode: AccessMode,
     pub suspended: bool,
     pub trial_ends_at: Option<DateTime<Utc>>,
+    /// What began here or before has ended: the tenant was suspended, or is gone.
+    pub ended_at: Position,
 }
 
 impl TenantAccess {
-    pub(crate) const NEW: Self = Self { mode: AccessMode::Active, suspended: false, trial_ends_at: None };
+    pub(crate) const NEW: Self =
+        Self { mode: AccessMode::Active, suspended: false, trial_ends_at: None, ended_at: Position::ZERO };
 
     /// What a member of a kind may do at `now`. Applications count as staff.
     pub fn effective(&self, kind: MembershipKind, now: DateTime<Utc>) -> AccessMode {
@@ -67,11 +76,13 @@ impl TenantAccess {
     }
 
     /// Folds what an event says about access; most say nothing.
-    pub(crate) fn fold(&mut self, event: &TenantEvent) {
+    pub(crate) fn fold(&mut self, event: &TenantEvent, at: Position) {
         match event {
             TenantEvent::Provisioned(provisioned) => self.trial_ends_at = provisioned.trial_ends_at,
             TenantEvent::TrialSet { ends_at } => self.trial_ends_at = *ends_at,
-            TenantEvent::Suspended { .. } | TenantEvent::Purged {} => self.suspended = true,
+            TenantEvent::Suspended { .. } | TenantEvent::Purged {} => {
+                (self.suspended, self.ended_at) = (true, at);
+            }
             TenantEvent::Reactivated { .. } => self.suspended = false,
             TenantEvent::AccessModeSet { mode } => self.mode = *mode,
             TenantEvent::Updated { .. }
@@ -99,12 +110,16 @@ pub struct MemberAccess {
     pub status: MembershipStatus,
     /// False while it is only an invitation, disabled or not.
     pub accepted: bool,
+    /// What began here or before has ended: the membership has another role, or was disabled or removed.
+    pub ended_at: Position,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Person {
     active: bool,
     disabled: bool,
+    /// What began here or before has ended: the password changed, the person was disabled, or all sessions were ended.
+    ended_at: Position,
 }
 
 #[derive(Debug, Default)]
@@ -117,6 +132,10 @@ struct Known {
     by_person: HashMap<(TenantId, PersonId), MembershipId>,
     /// Every membership a person ever had.
     of_person: HashMap<PersonId, BTreeSet<MembershipId>>,
+    /// Sessions that ended by themselves, while a token of theirs may be valid.
+    ended: HashMap<SessionId, ShardId>,
+    /// The same in the order they ended, with the time.
+    ended_in_order: VecDeque<(DateTime<Utc>, SessionId)>,
     /// Streams that can't be folded: what they say opens nothing.
     closed: HashMap<StreamId, ShardId>,
 }
@@ -173,6 +192,25 @@ impl AccessMemory {
             (false, true) => UserStatus::Active,
             (false, false) => UserStatus::Invited,
         })
+    }
+
+    /// True if a session of a person's that began at a place in the journal goes on, as far as the person is concerned.
+    /// A tenant and a membership may have ended it too: they say so themselves.
+    pub fn session_stands(&self, person: PersonId, session: SessionId, began_at: Position) -> bool {
+        let known = self.read();
+        !known.ended.contains_key(&session)
+            && known.people.get(&person).is_none_or(|(_, person)| began_at > person.ended_at)
+    }
+
+    /// The memberships of a person that are active, in the order of their ids.
+    pub fn active_memberships(&self, person: PersonId) -> Vec<MemberAccess> {
+        let known = self.read();
+        let all = known.of_person.get(&person).into_iter().flatten();
+        all.filter(|membership| !known.is_closed("membership", membership.0))
+            .filter_map(|membership| known.memberships.get(membership))
+            .map(|(_, access)| *access)
+            .filter(|access| access.status == MembershipStatus::Active)
+            .collect()
     }
 
     /// True if a person belongs to a tenant other than this one, be it as an invited or a disabled member.
@@ -243,35 +281,74 @@ impl Known {
         Ok(())
     }
 
-    fn person(&mut self, shard: ShardId, id: PersonId, event: UserEvent) -> Result<(), FoldError> {
+    fn person(&mut self, envelope: &Envelope, id: PersonId, event: UserEvent) -> Result<(), FoldError> {
+        let Envelope { shard, position, recorded_at, .. } = *envelope;
         if let UserEvent::Registered { status, .. } = event {
-            let person =
-                Person { active: status == UserStatus::Active, disabled: status == UserStatus::Disabled };
+            let person = Person {
+                active: status == UserStatus::Active,
+                disabled: status == UserStatus::Disabled,
+                ended_at: Position::ZERO,
+            };
             self.people.insert(id, (shard, person));
+            return Ok(());
+        }
+        if let UserEvent::SessionRevoked { session, .. } | UserEvent::RefreshReuseDetected { session } = event
+        {
+            self.end(shard, session, recorded_at);
             return Ok(());
         }
         let person = &mut self.people.get_mut(&id).ok_or_else(|| unknown("person"))?.1;
         match event {
             UserEvent::Activated {} => person.active = true,
-            UserEvent::Disabled { .. } | UserEvent::SubjectForgotten {} => person.disabled = true,
+            UserEvent::Disabled { .. } | UserEvent::SubjectForgotten {} => {
+                (person.disabled, person.ended_at) = (true, position);
+            }
             UserEvent::Enabled {} => person.disabled = false,
-            // Registered was folded above; names and addresses change no access.
+            UserEvent::PasswordChanged { .. } | UserEvent::SessionsRevoked { .. } => {
+                person.ended_at = position;
+            }
+            // Registered and the end of one session were folded above; the others end nothing and open nothing.
             UserEvent::Registered { .. }
             | UserEvent::ProfileUpdated { .. }
-            | UserEvent::EmailChanged { .. } => {}
+            | UserEvent::EmailChanged { .. }
+            | UserEvent::PasswordRehashed { .. }
+            | UserEvent::PasswordResetRequested { .. }
+            | UserEvent::LoginSucceeded { .. }
+            | UserEvent::TokenRefreshed { .. }
+            | UserEvent::RefreshReuseDetected { .. }
+            | UserEvent::SessionRevoked { .. }
+            | UserEvent::MfaEnrolled { .. }
+            | UserEvent::MfaVerified { .. }
+            | UserEvent::RecoveryCodesReplaced { .. }
+            | UserEvent::MfaRemoved {} => {}
         }
         Ok(())
     }
 
+    /// Remembers an ended session, and forgets those whose tokens have all expired. Times of the journal never decrease.
+    fn end(&mut self, shard: ShardId, session: SessionId, at: DateTime<Utc>) {
+        while let Some((ended, former)) = self.ended_in_order.front()
+            && *ended + ENDED_FOR < at
+        {
+            self.ended.remove(former);
+            self.ended_in_order.pop_front();
+        }
+        if self.ended.insert(session, shard).is_none() {
+            self.ended_in_order.push_back((at, session));
+        }
+    }
+
     fn membership(
         &mut self,
-        shard: ShardId,
+        envelope: &Envelope,
         membership: MembershipId,
         event: MembershipEvent,
     ) -> Result<(), FoldError> {
+        let Envelope { shard, position, .. } = *envelope;
         if let MembershipEvent::Invited { tenant, person, role, kind, .. } = event {
             let status = MembershipStatus::Invited;
-            let access = MemberAccess { membership, tenant, person, role, kind, status, accepted: false };
+            let (accepted, ended_at) = (false, position);
+            let access = MemberAccess { membership, tenant, person, role, kind, status, accepted, ended_at };
             self.memberships.insert(membership, (shard, access));
             self.by_person.insert((tenant, person), membership);
             self.of_person.entry(person).or_default().insert(membership);
@@ -287,10 +364,14 @@ impl Known {
                 access.status =
                     if access.accepted { MembershipStatus::Active } else { MembershipStatus::Invited };
             }
-            MembershipEvent::RoleChanged { to, .. } => access.role = to,
+            MembershipEvent::RoleChanged { to, .. } => (access.role, access.ended_at) = (to, position),
             MembershipEvent::KindChanged { to, .. } => access.kind = to,
-            MembershipEvent::Disabled {} => access.status = MembershipStatus::Disabled,
-            MembershipEvent::Removed {} => access.status = MembershipStatus::Removed,
+            MembershipEvent::Disabled {} => {
+                (access.status, access.ended_at) = (MembershipStatus::Disabled, position);
+            }
+            MembershipEvent::Removed {} => {
+                (access.status, access.ended_at) = (MembershipStatus::Removed, position);
+            }
             // Invited was folded above; a link that was sent anew changes no access.
             MembershipEvent::Invited { .. } | MembershipEvent::Resent { .. } => {}
         }
@@ -317,9 +398,21 @@ impl MemoryProjection for AccessMemory {
 
     fn reset(&self, shard: ShardId) {
         let mut known = self.write();
-        let Known { keys, applications, tenants, people, memberships, by_person, of_person, closed } =
-            &mut *known;
+        let Known {
+            keys,
+            applications,
+            tenants,
+            people,
+            memberships,
+            by_person,
+            of_person,
+            ended,
+            ended_in_order,
+            closed,
+        } = &mut *known;
         closed.retain(|_, of| *of != shard);
+        ended.retain(|_, of| *of != shard);
+        ended_in_order.retain(|(_, session)| ended.contains_key(session));
         keys.retain(|_, (of, _)| *of != shard);
         applications.retain(|_, (of, _)| *of != shard);
         tenants.retain(|_, (of, _)| *of != shard);
@@ -344,15 +437,16 @@ impl MemoryProjection for AccessMemory {
             "tenant" => {
                 let change: TenantEvent = event.decode()?;
                 let mut known = self.write();
-                known.tenants.entry(TenantId(id)).or_insert((shard, TenantAccess::NEW)).1.fold(&change);
+                let tenant = &mut known.tenants.entry(TenantId(id)).or_insert((shard, TenantAccess::NEW)).1;
+                tenant.fold(&change, event.position);
             }
             "user" => {
                 let change = event.decode()?;
-                self.write().person(shard, PersonId(id), change)?;
+                self.write().person(event, PersonId(id), change)?;
             }
             "membership" => {
                 let change = event.decode()?;
-                self.write().membership(shard, MembershipId(id), change)?;
+                self.write().membership(event, MembershipId(id), change)?;
             }
             _ => {
                 let change = event.decode()?;

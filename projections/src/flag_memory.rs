@@ -63,7 +63,7 @@ impl TenantFlags {
     }
 
     fn fold(&mut self, tenant: TenantId, event: TenantEvent, envelope: &Envelope) {
-        self.access.fold(&event);
+        self.access.fold(&event, envelope.position);
         match event {
             TenantEvent::FlagSet { key, value } => {
                 match value.reveal() {

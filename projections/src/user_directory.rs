@@ -55,6 +55,31 @@ impl Entity for UserRow {
         Ok(Some((envelope.stream.id, envelope.decode()?)))
     }
 
+    /// How somebody signs in is not in the row.
+    fn only_stamps(event: &UserEvent) -> bool {
+        match event {
+            UserEvent::PasswordChanged { .. }
+            | UserEvent::PasswordRehashed { .. }
+            | UserEvent::PasswordResetRequested { .. }
+            | UserEvent::LoginSucceeded { .. }
+            | UserEvent::TokenRefreshed { .. }
+            | UserEvent::RefreshReuseDetected { .. }
+            | UserEvent::SessionRevoked { .. }
+            | UserEvent::SessionsRevoked { .. }
+            | UserEvent::MfaEnrolled { .. }
+            | UserEvent::MfaVerified { .. }
+            | UserEvent::RecoveryCodesReplaced { .. }
+            | UserEvent::MfaRemoved {} => true,
+            UserEvent::Registered { .. }
+            | UserEvent::ProfileUpdated { .. }
+            | UserEvent::EmailChanged { .. }
+            | UserEvent::Activated {}
+            | UserEvent::Disabled { .. }
+            | UserEvent::Enabled {}
+            | UserEvent::SubjectForgotten {} => false,
+        }
+    }
+
     fn fold(row: Option<Self>, event: UserEvent, envelope: &Envelope) -> Result<Self, FoldError> {
         let stamp = Stamp::of(envelope);
         let mut row = match event {
@@ -117,6 +142,19 @@ impl UserRow {
                 (self.email, self.first_name, self.last_name) = (None, None, None);
                 self.status = UserStatus::Disabled;
             }
+            // These only stamp.
+            UserEvent::PasswordChanged { .. }
+            | UserEvent::PasswordRehashed { .. }
+            | UserEvent::PasswordResetRequested { .. }
+            | UserEvent::LoginSucceeded { .. }
+            | UserEvent::TokenRefreshed { .. }
+            | UserEvent::RefreshReuseDetected { .. }
+            | UserEvent::SessionRevoked { .. }
+            | UserEvent::SessionsRevoked { .. }
+            | UserEvent::MfaEnrolled { .. }
+            | UserEvent::MfaVerified { .. }
+            | UserEvent::RecoveryCodesReplaced { .. }
+            | UserEvent::MfaRemoved {} => {}
         }
     }
 }

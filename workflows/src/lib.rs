@@ -4,6 +4,7 @@
 //! after a crash changes nothing. They write no table and answer no query.
 
 mod forgetting;
+mod links;
 mod ownership;
 mod provisioning;
 mod sender;
@@ -16,6 +17,7 @@ use engine::process::ProcessManager;
 use kernel::Clock;
 
 pub use forgetting::Forgetting;
+pub use links::{LinkToken, Links, Opened};
 pub use ownership::{Consequence, Ownership};
 pub use provisioning::Provisioning;
 

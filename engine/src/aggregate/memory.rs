@@ -29,26 +29,31 @@ pub(super) struct Candidate<D> {
     pub state: D,
 }
 
-impl<D: Decider> Memory<D> {
-    /// Loads a stream. `trust` was asked for before.
-    pub(super) async fn load(
-        journal: &dyn Journal,
-        stream: &StreamId,
-        trust: Trust,
-    ) -> Result<Self, ReadError> {
+/// A stream as the journal has it, folded.
+pub(crate) struct Stored<D> {
+    pub state: D,
+    /// The sequence of that state.
+    pub head: u64,
+    last_event: Option<EventId>,
+    snapshot_at: u64,
+}
+
+impl<D: Decider> Stored<D> {
+    /// Loads a stream: the newest snapshot of the state's version, and what came after.
+    pub(crate) async fn load(journal: &dyn Journal, stream: &StreamId) -> Result<Self, ReadError> {
         let loaded = journal.load(stream, Some(D::SNAPSHOT_VERSION)).await?;
-        match Self::fold(stream, loaded, trust) {
+        match Self::fold(stream, loaded) {
             // A snapshot that can't be read is no snapshot; the events are the truth.
             Err(Unfolded::Snapshot(reason)) => {
                 tracing::warn!(stream = %stream, reason, "a snapshot can't be read; loading all events");
                 let loaded = journal.load(stream, None).await?;
-                Self::fold(stream, loaded, trust).map_err(|unfolded| unfolded.into_error(stream))
+                Self::fold(stream, loaded).map_err(|unfolded| unfolded.into_error(stream))
             }
             other => other.map_err(|unfolded| unfolded.into_error(stream)),
         }
     }
 
-    fn fold(stream: &StreamId, loaded: Loaded, trust: Trust) -> Result<Self, Unfolded> {
+    fn fold(stream: &StreamId, loaded: Loaded) -> Result<Self, Unfolded> {
         let (mut state, mut head, mut last_event) = (D::default(), 0, None);
         if let Some(Snapshot { sequence, event_id, state: stored, .. }) = loaded.snapshot {
             state = serde_json::from_value(stored).map_err(|error| Unfolded::Snapshot(error.to_string()))?;
@@ -69,6 +74,18 @@ impl<D: Decider> Memory<D> {
             (head, last_event) = (envelope.sequence, Some(envelope.event_id));
         }
         tracing::trace!(stream = %stream, sequence = head, "loaded");
+        Ok(Self { state, head, last_event, snapshot_at })
+    }
+}
+
+impl<D: Decider> Memory<D> {
+    /// Loads a stream. `trust` was asked for before.
+    pub(super) async fn load(
+        journal: &dyn Journal,
+        stream: &StreamId,
+        trust: Trust,
+    ) -> Result<Self, ReadError> {
+        let Stored { state, head, last_event, snapshot_at } = Stored::load(journal, stream).await?;
         Ok(Self {
             folded: Folded::new(state),
             head,

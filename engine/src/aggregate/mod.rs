@@ -17,6 +17,7 @@ mod sweeper;
 pub(crate) use actor::Surroundings;
 pub(crate) use directory::{Directory, SendFailure};
 pub(crate) use intake::{IntakeGate, Limits};
+pub(crate) use memory::Stored;
 pub(crate) use order::{Order, Reply, replay};
 pub(crate) use quarantine::Quarantine;
 pub use quarantine::Quarantined;

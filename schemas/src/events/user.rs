@@ -1,9 +1,14 @@
 //! What happens to people: one identity in a deployment, whatever tenants they belong to.
 
-use kernel::{PersonId, Personal};
+use chrono::{DateTime, Utc};
+use kernel::{Origin, PersonId, Personal, SessionId, TenantId};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use crate::values::{EmailAddress, PersonName, Reason, UserStatus};
+use crate::values::{
+    EmailAddress, LoginMethod, PasswordChange, PasswordHash, PersonName, Reason, SecretHash, SessionEnd,
+    TotpSecret, UserStatus,
+};
 
 /// The events of a person. These names are the storage format: add, never rename.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +38,77 @@ pub enum UserEvent {
         reason: Option<Personal<Reason>>,
     },
     Enabled {},
+    /// All sessions end with it, and every link to reset the former one.
+    PasswordChanged {
+        hash: Personal<PasswordHash>,
+        because: PasswordChange,
+    },
+    /// The same password under a stronger hash; nothing ends.
+    PasswordRehashed {
+        hash: Personal<PasswordHash>,
+    },
+    /// The hash is that of the link's token.
+    PasswordResetRequested {
+        token_hash: SecretHash,
+        expires_at: DateTime<Utc>,
+    },
+    /// A session begins.
+    LoginSucceeded {
+        session: SessionId,
+        /// The tenant it is for; none: all that the person belongs to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tenant: Option<TenantId>,
+        method: LoginMethod,
+        /// Known by a token that the device keeps; a new one has not signed in before.
+        device: Uuid,
+        new_device: bool,
+        /// Where it is, and what it calls itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<Personal<Origin>>,
+        /// Of the first refresh token.
+        token_hash: SecretHash,
+        at: DateTime<Utc>,
+        /// Unless it is refreshed before.
+        expires_at: DateTime<Utc>,
+    },
+    TokenRefreshed {
+        session: SessionId,
+        /// Of the successor; the former is worth nothing after the grace.
+        token_hash: SecretHash,
+        at: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    },
+    /// A refresh token was used again: somebody has a copy. The session ends.
+    RefreshReuseDetected {
+        session: SessionId,
+    },
+    SessionRevoked {
+        session: SessionId,
+        because: SessionEnd,
+    },
+    SessionsRevoked {
+        because: SessionEnd,
+    },
+    /// A first code showed that the person's device has the secret.
+    MfaEnrolled {
+        secret: Personal<TotpSecret>,
+        /// The time step of that code (RFC 6238 §4.2): it and older ones are used up.
+        step: u64,
+        recovery_codes: Vec<SecretHash>,
+    },
+    /// A second factor was shown, and is used up.
+    MfaVerified {
+        /// The time step of a one-time code.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<u64>,
+        /// Which recovery code.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        recovery_code: Option<SecretHash>,
+    },
+    RecoveryCodesReplaced {
+        recovery_codes: Vec<SecretHash>,
+    },
+    MfaRemoved {},
     /// Every personal field of the person's reads as forgotten from here on; the key goes right after.
     SubjectForgotten {},
 }
@@ -44,6 +120,18 @@ event_names! { UserEvent {
     Activated = "user.activated" v "1": "The person has proved to hold the e-mail address.";
     Disabled = "user.disabled" v "1": "The person may not sign in to any tenant.";
     Enabled = "user.enabled" v "1": "The person may sign in again.";
+    PasswordChanged = "user.password_changed" v "1": "The person has another password; all their sessions ended.";
+    PasswordRehashed = "user.password_rehashed" v "1": "The same password is kept under a stronger hash.";
+    PasswordResetRequested = "user.password_reset_requested" v "1": "A link was asked for, to choose another password.";
+    LoginSucceeded = "user.login_succeeded" v "1": "The person signed in: a session began.";
+    TokenRefreshed = "user.token_refreshed" v "1": "A session got another refresh token.";
+    RefreshReuseDetected = "user.refresh_reuse_detected" v "1": "A refresh token was used again after its successor; the session ended.";
+    SessionRevoked = "user.session_revoked" v "1": "A session ended.";
+    SessionsRevoked = "user.sessions_revoked" v "1": "All sessions of the person ended.";
+    MfaEnrolled = "user.mfa_enrolled" v "1": "The person has a second factor: one-time codes.";
+    MfaVerified = "user.mfa_verified" v "1": "The person showed the second factor.";
+    RecoveryCodesReplaced = "user.recovery_codes_replaced" v "1": "The person has other recovery codes; the former are void.";
+    MfaRemoved = "user.mfa_removed" v "1": "The person has no second factor any more.";
     SubjectForgotten = "user.subject_forgotten" v "1": "Whatever is personal of the person is forgotten, for ever.";
 } }
 

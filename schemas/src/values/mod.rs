@@ -16,6 +16,7 @@ mod flag;
 mod json;
 mod lifecycle;
 mod names;
+mod password;
 mod plan;
 mod role;
 
@@ -29,6 +30,7 @@ pub use lifecycle::{
     UserStatus,
 };
 pub use names::{ApplicationName, PersonName, Reason, ReasonCode, Slug, TenantName};
+pub use password::{LoginMethod, PasswordChange, PasswordHash, SessionEnd, TotpSecret};
 pub use plan::{Limits, Plan, TRIAL_DAYS};
 pub use role::Role;
 

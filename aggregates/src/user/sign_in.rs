@@ -1,0 +1,373 @@
+//! How a person signs in and stays in: password, second factor, sessions (REQUIREMENTS §3).
+//!
+//! Part of the person's aggregate, so that one decision sees all of it: a password that was changed meanwhile signs nobody
+//! in, a code can't be used twice, and whatever ends sessions ends those that are just beginning.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use kernel::{Origin, PersonId, Personal, SessionId, TenantId};
+use schemas::events::UserEvent;
+use schemas::values::{LoginMethod, PasswordChange, PasswordHash, SecretHash, SessionEnd, TotpSecret};
+use serde::{Deserialize, Serialize};
+use totp_rs::{Algorithm, Builder};
+use uuid::Uuid;
+
+use super::UserRejection;
+
+/// How many sessions a person may have at once; one more ends the one used longest ago.
+pub const SESSIONS_MAX: usize = 50;
+/// How many devices of a person are remembered; those seen last.
+pub const DEVICES_MAX: usize = 50;
+/// For how long a former refresh token still gets its successor: answers get lost, and pages are opened twice.
+pub const REFRESH_GRACE: TimeDelta = TimeDelta::seconds(10);
+/// The digits of a one-time code (RFC 6238 with the parameters all authenticator apps know: SHA-1, 30 s).
+pub const TOTP_DIGITS: u8 = 6;
+/// How long a code is shown, in seconds.
+pub const TOTP_STEP_S: u64 = 30;
+/// How many steps a device's clock may be off, either way (RFC 6238 §5.2).
+const TOTP_SKEW_STEPS: u16 = 1;
+
+/// What a person signs in with, and where they are signed in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SignIn {
+    pub password: Option<Personal<PasswordHash>>,
+    pub totp: Option<Totp>,
+    pub sessions: BTreeMap<SessionId, Session>,
+    /// Devices that signed in, the last at the end.
+    pub devices: Vec<Uuid>,
+    reset: Option<ResetLink>,
+}
+
+/// The second factor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Totp {
+    secret: Personal<TotpSecret>,
+    /// Codes of this time step and older ones are used up.
+    last_step: u64,
+    /// The hashes of those that are left.
+    pub recovery_codes: BTreeSet<SecretHash>,
+}
+
+/// A session that has not ended. It may have expired.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    pub tenant: Option<TenantId>,
+    pub method: LoginMethod,
+    pub device: Uuid,
+    pub origin: Option<Personal<Origin>>,
+    pub began_at: DateTime<Utc>,
+    pub refreshed_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    token_hash: SecretHash,
+    /// The token before.
+    former_hash: Option<SecretHash>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct ResetLink {
+    token_hash: SecretHash,
+    expires_at: DateTime<Utc>,
+}
+
+/// A login whose password was verified.
+#[derive(Clone, Debug)]
+pub struct LogIn {
+    pub session: SessionId,
+    /// `None`: for all tenants that the person belongs to.
+    pub tenant: Option<TenantId>,
+    pub method: LoginMethod,
+    /// The hash that the password was verified against.
+    pub checked: PasswordHash,
+    pub second_factor: Option<SecondFactor>,
+    /// Whatever the person has: the tenant, or the risk, asks for a second factor.
+    pub second_factor_required: bool,
+    pub device: Uuid,
+    pub origin: Option<Origin>,
+    /// Of the first refresh token.
+    pub token_hash: SecretHash,
+    pub now: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// What is shown beside the password.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SecondFactor {
+    /// A one-time code, six digits.
+    Totp(String),
+    /// The hash of a recovery code.
+    RecoveryCode(SecretHash),
+}
+
+impl Session {
+    /// True if it can be used at `now`.
+    pub fn is_live(&self, now: DateTime<Utc>) -> bool {
+        now < self.expires_at
+    }
+}
+
+impl Totp {
+    /// The step of a code that is right and not used up.
+    fn step_of(&self, code: &str, now: DateTime<Utc>) -> Option<u64> {
+        let step = step_of(self.secret.reveal()?, code, now)?;
+        (step > self.last_step).then_some(step)
+    }
+}
+
+/// Which time step a code is of, if it is one of those around `now`. Compared in constant time.
+fn step_of(secret: &TotpSecret, code: &str, now: DateTime<Utc>) -> Option<u64> {
+    let totp = Builder::new()
+        .with_algorithm(Algorithm::SHA1)
+        .with_digits(TOTP_DIGITS)
+        .with_skew(TOTP_SKEW_STEPS)
+        .with_step_duration(TOTP_STEP_S)
+        .with_secret(secret.bytes())
+        .build()
+        .ok()?;
+    totp.check(code, u64::try_from(now.timestamp()).ok()?)
+}
+
+type Decided = Result<Vec<UserEvent>, UserRejection>;
+
+impl SignIn {
+    fn current(&self) -> Option<&PasswordHash> {
+        self.password.as_ref().and_then(Personal::reveal)
+    }
+
+    pub(super) fn change_password(&self, of: PersonId, former: &PasswordHash, hash: PasswordHash) -> Decided {
+        let current = self.current().ok_or(UserRejection::InvalidCredentials)?;
+        if *current == hash {
+            return Ok(Vec::new());
+        }
+        if current != former {
+            return Err(UserRejection::InvalidCredentials);
+        }
+        let because = PasswordChange::Changed;
+        Ok(vec![UserEvent::PasswordChanged { hash: Personal::new(of, hash), because }])
+    }
+
+    pub(super) fn reset_password(
+        &self,
+        of: PersonId,
+        token_hash: &SecretHash,
+        hash: PasswordHash,
+        now: DateTime<Utc>,
+    ) -> Decided {
+        if self.current() == Some(&hash) {
+            return Ok(Vec::new());
+        }
+        let link = self.reset.as_ref().filter(|link| link.token_hash == *token_hash);
+        let link = link.ok_or(UserRejection::LinkInvalid)?;
+        if link.expires_at <= now {
+            return Err(UserRejection::LinkExpired { expired_at: link.expires_at });
+        }
+        let because = PasswordChange::Reset;
+        Ok(vec![UserEvent::PasswordChanged { hash: Personal::new(of, hash), because }])
+    }
+
+    pub(super) fn request_reset(&self, token_hash: SecretHash, expires_at: DateTime<Utc>) -> Vec<UserEvent> {
+        if self.reset.as_ref().is_some_and(|link| link.token_hash == token_hash) {
+            return Vec::new();
+        }
+        vec![UserEvent::PasswordResetRequested { token_hash, expires_at }]
+    }
+
+    pub(super) fn rehash(&self, of: PersonId, former: &PasswordHash, hash: PasswordHash) -> Decided {
+        match self.current() {
+            Some(current) if *current == hash => Ok(Vec::new()),
+            Some(current) if current == former => {
+                Ok(vec![UserEvent::PasswordRehashed { hash: Personal::new(of, hash) }])
+            }
+            _ => Err(UserRejection::InvalidCredentials),
+        }
+    }
+
+    pub(super) fn log_in(&self, of: PersonId, wish: LogIn) -> Decided {
+        if self.sessions.contains_key(&wish.session) {
+            return Ok(Vec::new());
+        }
+        if self.current() != Some(&wish.checked) {
+            return Err(UserRejection::InvalidCredentials);
+        }
+        let mut events = Vec::new();
+        events.extend(self.verify(wish.second_factor.as_ref(), wish.second_factor_required, wish.now)?);
+        // Expired sessions leave when the next begins.
+        let live = || self.sessions.iter().filter(|(_, session)| session.is_live(wish.now));
+        if live().count() >= SESSIONS_MAX
+            && let Some((oldest, _)) = live().min_by_key(|(_, session)| session.refreshed_at)
+        {
+            let because = SessionEnd::Replaced;
+            events.push(UserEvent::SessionRevoked { session: *oldest, because });
+        }
+        events.push(UserEvent::LoginSucceeded {
+            session: wish.session,
+            tenant: wish.tenant,
+            method: wish.method,
+            device: wish.device,
+            new_device: !self.devices.contains(&wish.device),
+            origin: wish.origin.map(|origin| Personal::new(of, origin)),
+            token_hash: wish.token_hash,
+            at: wish.now,
+            expires_at: wish.expires_at,
+        });
+        Ok(events)
+    }
+
+    /// The event that uses a second factor up; none if none is needed.
+    fn verify(
+        &self,
+        shown: Option<&SecondFactor>,
+        required: bool,
+        now: DateTime<Utc>,
+    ) -> Result<Option<UserEvent>, UserRejection> {
+        let Some(totp) = &self.totp else {
+            return if required { Err(UserRejection::SecondFactorRequired) } else { Ok(None) };
+        };
+        match shown {
+            None => Err(UserRejection::SecondFactorRequired),
+            Some(SecondFactor::Totp(code)) => {
+                let step = totp.step_of(code, now).ok_or(UserRejection::SecondFactorWrong)?;
+                Ok(Some(UserEvent::MfaVerified { step: Some(step), recovery_code: None }))
+            }
+            Some(SecondFactor::RecoveryCode(hash)) if totp.recovery_codes.contains(hash) => {
+                Ok(Some(UserEvent::MfaVerified { step: None, recovery_code: Some(hash.clone()) }))
+            }
+            Some(SecondFactor::RecoveryCode(_)) => Err(UserRejection::SecondFactorWrong),
+        }
+    }
+
+    pub(super) fn refresh(
+        &self,
+        session: SessionId,
+        presented: &SecretHash,
+        successor: SecretHash,
+        now: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Decided {
+        let known = self.sessions.get(&session).filter(|known| known.is_live(now));
+        let known = known.ok_or(UserRejection::SessionEnded)?;
+        if known.token_hash == *presented {
+            return Ok(vec![UserEvent::TokenRefreshed {
+                session,
+                token_hash: successor,
+                at: now,
+                expires_at,
+            }]);
+        }
+        let follows = known.former_hash.as_ref() == Some(presented) && known.token_hash == successor;
+        if follows && now <= known.refreshed_at + REFRESH_GRACE {
+            return Ok(Vec::new());
+        }
+        Err(UserRejection::TokenReused)
+    }
+
+    pub(super) fn enrol(
+        &self,
+        of: PersonId,
+        secret: TotpSecret,
+        code: &str,
+        recovery_codes: Vec<SecretHash>,
+        now: DateTime<Utc>,
+    ) -> Decided {
+        if let Some(totp) = &self.totp {
+            let same = totp.secret.reveal() == Some(&secret);
+            return if same { Ok(Vec::new()) } else { Err(UserRejection::SecondFactorAlreadySet) };
+        }
+        let step = step_of(&secret, code, now).ok_or(UserRejection::SecondFactorWrong)?;
+        Ok(vec![UserEvent::MfaEnrolled { secret: Personal::new(of, secret), step, recovery_codes }])
+    }
+
+    pub(super) fn replace_recovery_codes(&self, recovery_codes: Vec<SecretHash>) -> Decided {
+        let totp = self.totp.as_ref().ok_or(UserRejection::NoSecondFactor)?;
+        let same = totp.recovery_codes.iter().eq(recovery_codes.iter().collect::<BTreeSet<_>>());
+        Ok(if same { Vec::new() } else { vec![UserEvent::RecoveryCodesReplaced { recovery_codes }] })
+    }
+
+    /// Folds what concerns signing in; what doesn't is the person's.
+    pub(super) fn evolve(&mut self, event: &UserEvent) {
+        match event {
+            UserEvent::PasswordChanged { hash, because: _ } => {
+                self.password = Some(hash.clone());
+                self.sessions.clear();
+                self.reset = None;
+            }
+            UserEvent::PasswordRehashed { hash } => self.password = Some(hash.clone()),
+            UserEvent::PasswordResetRequested { token_hash, expires_at } => {
+                self.reset = Some(ResetLink { token_hash: token_hash.clone(), expires_at: *expires_at });
+            }
+            UserEvent::LoginSucceeded {
+                session,
+                tenant,
+                method,
+                device,
+                new_device: _,
+                origin,
+                token_hash,
+                at,
+                expires_at,
+            } => {
+                self.sessions.retain(|_, session| session.is_live(*at));
+                self.devices.retain(|known| known != device);
+                self.devices.push(*device);
+                let too_many = self.devices.len().saturating_sub(DEVICES_MAX);
+                self.devices.drain(..too_many);
+                let begun = Session {
+                    tenant: *tenant,
+                    method: *method,
+                    device: *device,
+                    origin: origin.clone(),
+                    began_at: *at,
+                    refreshed_at: *at,
+                    expires_at: *expires_at,
+                    token_hash: token_hash.clone(),
+                    former_hash: None,
+                };
+                self.sessions.insert(*session, begun);
+            }
+            UserEvent::TokenRefreshed { session, token_hash, at, expires_at } => {
+                if let Some(session) = self.sessions.get_mut(session) {
+                    let former = std::mem::replace(&mut session.token_hash, token_hash.clone());
+                    session.former_hash = Some(former);
+                    session.refreshed_at = *at;
+                    session.expires_at = *expires_at;
+                }
+            }
+            UserEvent::RefreshReuseDetected { session }
+            | UserEvent::SessionRevoked { session, because: _ } => {
+                self.sessions.remove(session);
+            }
+            UserEvent::SessionsRevoked { because: _ } => self.sessions.clear(),
+            UserEvent::MfaEnrolled { secret, step, recovery_codes } => {
+                self.totp = Some(Totp {
+                    secret: secret.clone(),
+                    last_step: *step,
+                    recovery_codes: recovery_codes.iter().cloned().collect(),
+                });
+            }
+            UserEvent::MfaVerified { step, recovery_code } => {
+                if let Some(totp) = &mut self.totp {
+                    totp.last_step = step.unwrap_or(totp.last_step);
+                    if let Some(used) = recovery_code {
+                        totp.recovery_codes.remove(used);
+                    }
+                }
+            }
+            UserEvent::RecoveryCodesReplaced { recovery_codes } => {
+                if let Some(totp) = &mut self.totp {
+                    totp.recovery_codes = recovery_codes.iter().cloned().collect();
+                }
+            }
+            UserEvent::MfaRemoved {} => self.totp = None,
+            UserEvent::Registered { .. }
+            | UserEvent::ProfileUpdated { .. }
+            | UserEvent::EmailChanged { .. }
+            | UserEvent::Activated {}
+            | UserEvent::Disabled { .. }
+            | UserEvent::Enabled {}
+            | UserEvent::SubjectForgotten {} => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
