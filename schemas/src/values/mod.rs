@@ -16,6 +16,8 @@ mod flag;
 mod json;
 mod lifecycle;
 mod names;
+mod password;
+mod password_policy;
 mod plan;
 mod role;
 
@@ -29,6 +31,8 @@ pub use lifecycle::{
     UserStatus,
 };
 pub use names::{ApplicationName, PersonName, Reason, ReasonCode, Slug, TenantName};
+pub use password::PasswordHash;
+pub use password_policy::{PasswordLength, PasswordPolicy, PasswordStrength};
 pub use plan::{Limits, Plan, TRIAL_DAYS};
 pub use role::Role;
 
