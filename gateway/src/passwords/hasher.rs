@@ -18,7 +18,7 @@ pub struct HasherSettings {
     pub parameters: HashParameters,
     /// Threads, each with the memory of one hash. 0 counts as 1.
     pub threads: usize,
-    /// Jobs that wait for a thread, beside those that are worked at. More are refused.
+    /// Jobs that wait for a thread, beside those that are worked at. More are refused. 0 counts as 1.
     pub waiting_max: usize,
 }
 
@@ -94,8 +94,8 @@ impl Hasher {
     pub fn start(settings: &HasherSettings) -> Result<Self, HasherError> {
         settings.parameters.check()?;
         let nobodys = stored::nobodys(&settings.parameters).map_err(|e| HasherError::Nobodys(Box::new(e)))?;
-        let pool =
-            Pool::start(settings.threads.max(1), settings.waiting_max).map_err(HasherError::Threads)?;
+        let pool = Pool::start(settings.threads.max(1), settings.waiting_max.max(1))
+            .map_err(HasherError::Threads)?;
         Ok(Self { pool, parameters: settings.parameters, nobodys: Arc::new(nobodys) })
     }
 
@@ -130,7 +130,7 @@ impl Hasher {
         self.compare("verify", password, (*self.nobodys).clone()).await.map(drop)
     }
 
-    /// What is wrong with a new password. In a thread of the pool, as judging a long one takes milliseconds.
+    /// What is wrong with a new password. In a thread of the pool, as judging takes up to a tenth of a second.
     ///
     /// # Errors
     /// [`HashError`]

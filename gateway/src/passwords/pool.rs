@@ -92,7 +92,13 @@ impl Pool {
         let mut queue = self.shared.lock();
         if queue.jobs.len() >= self.shared.waiting_max {
             // Whoever went away leaves their place to others, not only when it would be their turn.
-            queue.jobs.retain(|job| !job.is_abandoned());
+            queue.jobs.retain(|job| {
+                let is_abandoned = job.is_abandoned();
+                if is_abandoned {
+                    telemetry::password_job(job.kind(), "abandoned");
+                }
+                !is_abandoned
+            });
         }
         if queue.jobs.len() >= self.shared.waiting_max {
             return Err(NoResult::Busy { retry_after: self.shared.patience(&queue) });
@@ -136,14 +142,15 @@ impl Shared {
             if queue.stopped {
                 return None;
             }
-            match queue.jobs.pop_front() {
-                Some(job) if job.is_abandoned() => telemetry::password_job(job.kind(), "abandoned"),
-                Some(job) => {
-                    telemetry::passwords_waiting(queue.jobs.len());
-                    return Some(job);
-                }
-                None => queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            let Some(job) = queue.jobs.pop_front() else {
+                queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            telemetry::passwords_waiting(queue.jobs.len());
+            if !job.is_abandoned() {
+                return Some(job);
             }
+            telemetry::password_job(job.kind(), "abandoned");
         }
     }
 

@@ -26,7 +26,7 @@
 //! up, so that no wait tells whether there is such a person (CON-SEC-009).
 //!
 //! **Bounded.** Four maps of at most [`LadderSettings::entries_max`] entries each, none above about 1 KiB: with the
-//! defaults some 150 MB at the height of an attack on all grounds at once, nothing when there is none. A full map parts
+//! defaults some 170 MB at the height of an attack on all grounds at once, nothing when there is none. A full map parts
 //! with what was untouched for longest, and with what slows somebody only when that has three quarters of the room.
 //! A refused attempt leaves nothing behind, so filling a map costs as many hashes as it has entries.
 //!
