@@ -4,11 +4,10 @@
 mod sign_in;
 
 use chrono::{DateTime, Utc};
-use kernel::{Claim, ClaimChange, Decider, PersonId, Personal, RejectionKind, SessionId};
+use kernel::{Claim, ClaimChange, Decider, PersonId, Personal, RejectionKind, SessionId, TenantId};
 use schemas::events::UserEvent;
 use schemas::values::{
-    EmailAddress, PasswordChange, PasswordHash, PersonName, Reason, SecretHash, SessionEnd, TotpSecret,
-    UserStatus,
+    EmailAddress, PasswordHash, PersonName, Reason, SecretHash, SessionEnd, TotpSecret, UserStatus,
 };
 use serde::{Deserialize, Serialize};
 
@@ -152,6 +151,11 @@ pub enum UserCommand {
         because: SessionEnd,
     },
     EndSessions {
+        because: SessionEnd,
+    },
+    /// Those that reach a tenant.
+    EndSessionsIn {
+        tenant: TenantId,
         because: SessionEnd,
     },
     /// NFR-SEC-003. The code shows that the device has the secret.
@@ -332,6 +336,7 @@ impl Decider for User {
                 let none = known()?.sign_in.sessions.is_empty();
                 Ok(unless(none, || UserEvent::SessionsRevoked { because }))
             }
+            UserCommand::EndSessionsIn { tenant, because } => Ok(known()?.sign_in.end_in(tenant, because)),
             UserCommand::EnrolTotp { secret, code, recovery_codes, now } => {
                 let user = enabled()?;
                 user.sign_in.enrol(user.person, secret, &code, recovery_codes, now)
@@ -457,36 +462,6 @@ impl User {
             && agrees(&asked.first_name, &user.asked.first_name, &user.first_name)
             && agrees(&asked.last_name, &user.asked.last_name, &user.last_name);
         if same { Ok(Vec::new()) } else { Err(UserRejection::AlreadyExists) }
-    }
-}
-
-impl Existing {
-    fn accept(
-        &self,
-        hash: Option<PasswordHash>,
-        first_name: Option<PersonName>,
-        last_name: Option<PersonName>,
-    ) -> Result<Vec<UserEvent>, UserRejection> {
-        let mut events = Vec::new();
-        match (hash, self.sign_in.password.as_ref().and_then(Personal::reveal)) {
-            (None, None) => return Err(UserRejection::InvalidCredentials),
-            (Some(hash), None) => events.push(UserEvent::PasswordChanged {
-                hash: self.mark(hash),
-                because: PasswordChange::Accepted,
-            }),
-            (Some(hash), Some(current)) if hash != *current => return Err(UserRejection::PasswordAlreadySet),
-            (_, Some(_)) => {}
-        }
-        // Whoever is known keeps their name.
-        let first_name = first_name.filter(|_| self.first_name.is_none()).map(|name| self.mark(name));
-        let last_name = last_name.filter(|_| self.last_name.is_none()).map(|name| self.mark(name));
-        if first_name.is_some() || last_name.is_some() {
-            events.push(UserEvent::ProfileUpdated { first_name, last_name });
-        }
-        if !self.active {
-            events.push(UserEvent::Activated {});
-        }
-        Ok(events)
     }
 }
 

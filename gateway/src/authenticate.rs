@@ -2,13 +2,13 @@
 
 use axum::http::{HeaderMap, header};
 use chrono::{DateTime, Utc};
-use kernel::{Actor, ActorKind, PersonId, TenantId};
+use kernel::{Actor, ActorKind, PersonId, Position, TenantId};
 use projections::AccessMemory;
 use schemas::values::{MembershipStatus, Role, UserStatus};
 use uuid::Uuid;
 
 use crate::api_key::{self, ApiKey};
-use crate::caller::Caller;
+use crate::caller::{Caller, Login};
 use crate::problem::Problem;
 use crate::state::App;
 use crate::token::Claims;
@@ -65,33 +65,68 @@ fn application(access: &AccessMemory, credentials: &str, now: DateTime<Utc>) -> 
 }
 
 fn holder(claims: Claims) -> Result<Caller, Problem> {
-    // A machine has a key; a tenant's role without a tenant is nothing.
-    if claims.role.is_machine() || (claims.role.is_tenant() && claims.tid.is_none()) {
-        return Err(Problem::unauthenticated("invalid_token"));
-    }
-    let kind = if claims.role.is_platform() { ActorKind::Operator } else { ActorKind::User };
-    Ok(Caller {
-        actor: Actor { kind, id: claims.sub },
-        role: Some(claims.role),
+    let invalid = || Problem::unauthenticated("invalid_token");
+    let is_platform = claims.role.is_some_and(Role::is_platform);
+    let kind = if is_platform { ActorKind::Operator } else { ActorKind::User };
+    let actor = Actor { kind, id: claims.sub };
+    let session = Login {
+        id: claims.sid.into(),
+        began_at: Position(claims.ver),
+        authenticated_at: DateTime::from_timestamp(claims.auth_time, 0).ok_or_else(invalid)?,
+    };
+    let caller = Caller {
+        actor,
+        role: claims.role,
         scopes: claims.scopes,
         tenant: claims.tid,
-        session: Some(claims.sid),
-    })
+        session: Some(session),
+    };
+    match claims.role {
+        // A machine has a key; a tenant's role without a tenant is nothing, and nobody's is the persons' alone.
+        Some(role) if role.is_machine() || (role.is_tenant() && claims.tid.is_none()) => Err(invalid()),
+        None if caller.person().is_none() || claims.tid.is_some() => Err(invalid()),
+        _ => Ok(caller),
+    }
 }
 
-/// A token outlives nothing it rests on: the person, the membership and its role (revocation is immediate).
+/// A token outlives nothing it rests on: the session, and the person (revocation is immediate).
 fn still_stands(access: &AccessMemory, caller: &Caller, person: PersonId) -> Result<(), Problem> {
-    let status = access.person(person);
-    if caller.is_platform() {
-        // A platform role is the identity provider's to give; a person that is known must not be disabled.
-        return if status == Some(UserStatus::Disabled) { Err(Problem::session_ended()) } else { Ok(()) };
-    }
-    let member = caller.tenant.and_then(|tenant| access.membership(tenant, person));
-    let stands = matches!(status, Some(UserStatus::Active | UserStatus::Invited))
-        && member.is_some_and(|member| {
-            member.status == MembershipStatus::Active && Some(member.role) == caller.role
-        });
+    let session = caller.session.ok_or_else(Problem::session_ended)?;
+    let stands = access.session_stands(person, session.id, session.began_at)
+        && match access.person(person) {
+            // A platform role is the identity provider's to give; a person that is known must not be disabled.
+            Some(UserStatus::Disabled) => false,
+            Some(UserStatus::Active | UserStatus::Invited) => true,
+            None => caller.is_platform(),
+        };
     if stands { Ok(()) } else { Err(Problem::session_ended()) }
+}
+
+/// In the tenant it is about, a token rests on the tenant, on the membership and on its role too. Whose token is good for
+/// several has the role of the membership in the one that was picked.
+///
+/// # Errors
+/// ERR-AUTH-440; ERR-AUTH-403 `wrong_org`: the person does not belong to the tenant that was picked; ERR-SYS-503.
+pub fn in_tenant(app: &App, caller: &mut Caller, stale: bool) -> Result<(), Problem> {
+    let (Some(tenant), Some(session)) = (caller.tenant, caller.session) else { return Ok(()) };
+    if caller.is_platform() {
+        return Ok(());
+    }
+    let access = app.access.current(stale)?;
+    let ended = access.tenant(tenant).is_some_and(|tenant| session.began_at < tenant.ended_at);
+    if let Some(person) = caller.person() {
+        let member = access.membership(tenant, person);
+        let active = member.filter(|member| member.status == MembershipStatus::Active);
+        if caller.role.is_none() {
+            caller.role = Some(active.ok_or_else(|| Problem::forbidden("wrong_org"))?.role);
+        }
+        let stands = active
+            .is_some_and(|member| Some(member.role) == caller.role && session.began_at >= member.ended_at);
+        if !stands {
+            return Err(Problem::session_ended());
+        }
+    }
+    if ended { Err(Problem::session_ended()) } else { Ok(()) }
 }
 
 /// The tenant that `x-org` picks.

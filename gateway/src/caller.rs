@@ -1,21 +1,34 @@
 //! The caller: who is behind a request, once the credentials are checked.
 
-use kernel::{Actor, ActorKind, ApplicationId, PersonId, TenantId};
+use chrono::{DateTime, Utc};
+use kernel::{Actor, ActorKind, ApplicationId, PersonId, Position, SessionId, TenantId};
 use projections::Scope as Sight;
 use schemas::values::{Role, Scope};
-use uuid::Uuid;
+
+use crate::problem::Problem;
 
 /// The authenticated principal of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Caller {
     pub actor: Actor,
-    /// `None` for a stranger.
+    /// `None` for a stranger, and for a person whose token is good for several tenants until one is picked.
     pub role: Option<Role>,
     /// What the credentials were limited to.
     pub scopes: Vec<String>,
     /// The tenant the credentials, or `x-org`, are about. `None`: the whole platform, or nothing.
     pub tenant: Option<TenantId>,
-    pub session: Option<Uuid>,
+    /// `None` for keys.
+    pub session: Option<Login>,
+}
+
+/// What a token says of the session it belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Login {
+    pub id: SessionId,
+    /// Where in the journal it begins.
+    pub began_at: Position,
+    /// When its holder proved who they are.
+    pub authenticated_at: DateTime<Utc>,
 }
 
 impl Caller {
@@ -23,6 +36,12 @@ impl Caller {
     pub fn stranger() -> Self {
         let actor = Actor { kind: ActorKind::Anonymous, id: "anonymous".to_owned() };
         Self { actor, role: None, scopes: Vec::new(), tenant: None, session: None }
+    }
+
+    /// A person, in a role of theirs if they act in one.
+    pub fn of_person(person: PersonId, tenant: Option<TenantId>, role: Option<Role>) -> Self {
+        let actor = Actor { kind: ActorKind::User, id: person.to_string() };
+        Self { actor, role, scopes: Vec::new(), tenant, session: None }
     }
 
     pub fn role_name(&self) -> &'static str {
@@ -44,6 +63,16 @@ impl Caller {
             ActorKind::User | ActorKind::Operator => self.actor.id.parse().ok(),
             ActorKind::Application | ActorKind::System | ActorKind::Anonymous => None,
         }
+    }
+
+    /// The person and the session, of whoever signed in.
+    ///
+    /// # Errors
+    /// ERR-AUTH-403: the token is nobody's in particular.
+    pub fn signed_in(&self) -> Result<(PersonId, SessionId), Problem> {
+        let person = self.person().ok_or_else(|| Problem::forbidden("forbidden"))?;
+        let session = self.session.ok_or_else(|| Problem::forbidden("forbidden"))?;
+        Ok((person, session.id))
     }
 
     pub fn is_platform(&self) -> bool {

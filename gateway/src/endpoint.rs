@@ -1,6 +1,7 @@
 //! What an endpoint says of itself: who may call it, on which tenant, and what it does. The gate carries it out.
 
 use axum::http::Method;
+use chrono::TimeDelta;
 use schemas::values::{Role, Scope};
 
 /// Which tenant a call concerns.
@@ -8,6 +9,8 @@ use schemas::values::{Role, Scope};
 pub enum TenantRule {
     /// None in particular: the platform, or all tenants.
     Platform,
+    /// The caller themself, whichever tenants they belong to: none is needed, and what may be done in it doesn't matter.
+    Caller,
     /// The caller's own.
     Own,
     /// The one whose id is this parameter of the path.
@@ -60,7 +63,12 @@ pub struct Endpoint {
     pub listener: Listener,
     /// True if it goes on, with its age, when this node can't know whether it is current.
     pub serves_stale: bool,
+    /// True if it wants a caller who proved who they are within [`FRESH_FOR`].
+    pub fresh: bool,
 }
+
+/// How long whoever signed in may do what is sensitive without proving again who they are.
+pub const FRESH_FOR: TimeDelta = TimeDelta::minutes(10);
 
 impl Endpoint {
     const fn new(method: Method, path: &'static str, action: &'static str, mutates: bool) -> Self {
@@ -78,6 +86,7 @@ impl Endpoint {
             audited: Audited::Durably,
             listener: Listener::Public,
             serves_stale: false,
+            fresh: false,
         }
     }
 
@@ -153,6 +162,12 @@ impl Endpoint {
 
     pub const fn on_listener(mut self, listener: Listener) -> Self {
         self.listener = listener;
+        self
+    }
+
+    /// Sensitive: it wants a fresh authentication.
+    pub const fn fresh(mut self) -> Self {
+        self.fresh = true;
         self
     }
 

@@ -34,12 +34,14 @@ pub mod request;
 pub mod routes;
 pub mod serve;
 pub mod settings;
+pub mod sign_in;
 pub mod slowdown;
 pub mod state;
 pub mod step;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod tickets;
 pub mod token;
 pub mod trace;
 pub mod url_map;

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use engine::audit::{AuditFact, AuditOutcome};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use kernel::{Actor, ActorKind, Clock, CorrelationId, Ids, Metadata, Origin, PersonId, TenantId};
+use kernel::{Actor, ActorKind, Clock, CorrelationId, Ids, Metadata, Origin, PersonId, Position, TenantId};
 use schemas::values::Role;
 use serde::{Deserialize, Serialize};
 use tokio::net::{UnixListener, UnixStream};
@@ -79,6 +79,8 @@ pub struct Issuer<'a> {
     pub audit: &'a Audit,
     pub clock: &'a dyn Clock,
     pub ids: &'a dyn Ids,
+    /// How far the journal is: nothing that ended sessions before ends these.
+    pub head: Position,
 }
 
 impl TokenWish {
@@ -106,16 +108,20 @@ impl Issuer<'_> {
     pub async fn issue(&self, wish: &TokenWish, uid: u32) -> Result<Issued, IssueError> {
         wish.check()?;
         let subject = wish.person.map_or_else(|| format!("local:{uid}"), |person| person.to_string());
+        let now = self.clock.now();
         let grant = Grant {
             subject,
             session: self.ids.fresh(),
             token_id: self.ids.fresh(),
             tenant: wish.tenant,
-            role: wish.role,
+            role: Some(wish.role),
             scopes: Vec::new(),
+            began_at: self.head,
+            authenticated_at: now,
+            methods: Vec::new(),
             ttl: Duration::from_secs(wish.ttl_s),
         };
-        let (token, claims) = self.tokens.sign(grant, self.clock.now())?;
+        let (token, claims) = self.tokens.sign(grant, now)?;
         let metadata = Metadata {
             tenant: wish.tenant,
             actor: Actor { kind: ActorKind::Operator, id: format!("local:{uid}") },
@@ -161,7 +167,13 @@ async fn token(
     {
         return refused(IssueError::NoTenant(tenant));
     }
-    let issuer = Issuer { tokens: &app.keys.tokens, audit: &app.audit, clock: &*app.clock, ids: &*app.ids };
+    let issuer = Issuer {
+        tokens: &app.keys.tokens,
+        audit: &app.audit,
+        clock: &*app.clock,
+        ids: &*app.ids,
+        head: app.access.position(),
+    };
     match issuer.issue(&wish, uid).await {
         Ok(issued) => Json(issued).into_response(),
         Err(error) => refused(error),

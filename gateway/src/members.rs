@@ -4,10 +4,10 @@
 //! is sent with the id that the process manager `ownership` would give it: whichever of the two is first does it, so that
 //! a crash in between leaves nothing half-done, and a manager that lags undoes nothing that came later.
 
-use aggregates::membership::{self, Membership, MembershipCommand};
+use aggregates::membership::{self, INVITATION_DAYS, Membership, MembershipCommand};
 use aggregates::tenant::{Tenant, TenantCommand};
 use aggregates::user::{EMAIL_CLAIM, User, UserCommand};
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use engine::command::{DispatchError, Receipt};
 use kernel::{Claim, MembershipId, PersonId, TenantId};
 use projections::{MemberAccess, MembershipDirectory, Scope, TenantDirectory};
@@ -53,7 +53,7 @@ pub struct Invited {
     pub receipt: Receipt,
 }
 
-/// Invites a person by address (FR-TENANT-001). No link is made yet: who accepts proves otherwise to be the person.
+/// Invites a person by address (FR-TENANT-001). The link is mailed.
 ///
 /// # Errors
 /// ERR-AUTH-403 for a role that is not the caller's to give; ERR-VAL-409 if they are a member; ERR-VAL-422 `capacity`.
@@ -65,13 +65,16 @@ pub async fn invite(write: &Write<Invite>) -> Result<Invited, Problem> {
     let person = register(write, wish).await?;
     has_room(write, tenant, person).await?;
     let membership = membership::id_of(tenant, person);
+    // As the journal counts, so that the link can be made again.
+    let default = || write.now() + TimeDelta::days(INVITATION_DAYS);
+    let expires_at = wish.expires_at.unwrap_or_else(default).trunc_subsecs(6);
     let command = MembershipCommand::Invite {
         tenant,
         person,
         role,
         kind: wish.kind.unwrap_or(MembershipKind::Staff),
-        expires_at: wish.expires_at.map(|end| end.trunc_subsecs(6)),
-        token_hash: None,
+        expires_at: Some(expires_at),
+        token_hash: Some(write.app.sign_in.links.invitation(membership, expires_at).hash()),
         now: write.now(),
     };
     if role == Role::Owner {

@@ -132,11 +132,15 @@ fn rules(operation: &mut Value, endpoint: &Endpoint) {
         }
         operation["x-tenant"] = match endpoint.tenant {
             TenantRule::Platform => json!("platform"),
+            TenantRule::Caller => json!("caller"),
             TenantRule::Own => json!("own"),
             TenantRule::Path(name) => json!(format!("path:{name}")),
             TenantRule::Connected => json!("connected"),
         };
         operation["x-when-blocked"] = json!(endpoint.when_blocked);
+        if endpoint.fresh {
+            operation["x-fresh-authentication"] = json!(true);
+        }
     }
     let mut named: Vec<&str> = vec!["Traceparent"];
     let mut statuses: Vec<&str> = vec!["500", "503"];

@@ -24,6 +24,7 @@ pub enum Code {
     Unauthenticated,
     Forbidden,
     SessionEnded,
+    SecondFactor,
     Invalid,
     Conflict,
     Rule,
@@ -39,6 +40,7 @@ impl Code {
             Self::Unauthenticated => "ERR-AUTH-401",
             Self::Forbidden => "ERR-AUTH-403",
             Self::SessionEnded => "ERR-AUTH-440",
+            Self::SecondFactor => "ERR-AUTH-461",
             Self::Invalid => "ERR-VAL-400",
             Self::Conflict => "ERR-VAL-409",
             Self::Rule => "ERR-VAL-422",
@@ -52,7 +54,7 @@ impl Code {
     /// The status that goes with the code, unless a problem says otherwise.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::Unauthenticated | Self::SessionEnded => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated | Self::SessionEnded | Self::SecondFactor => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Invalid => StatusCode::BAD_REQUEST,
             Self::Conflict => StatusCode::CONFLICT,
@@ -69,6 +71,7 @@ impl Code {
             Self::Unauthenticated => "The credentials are missing, wrong or expired",
             Self::Forbidden => "This is not allowed",
             Self::SessionEnded => "The session has expired or was revoked",
+            Self::SecondFactor => "A second factor is needed",
             Self::Invalid => "The request is malformed",
             Self::Conflict => "The request conflicts with the current state",
             Self::Rule => "A rule refuses the request",
@@ -148,6 +151,11 @@ impl Problem {
         Self::new(Code::Forbidden, detail)
     }
 
+    /// ERR-AUTH-461, with what can be used and what goes on with it.
+    pub fn second_factor(members: Map<String, Value>) -> Self {
+        Self::new(Code::SecondFactor, "mfa_required").with_members(members)
+    }
+
     /// ERR-RES-404
     pub fn not_found() -> Self {
         Self::new(Code::NotFound, "not_found")
@@ -218,7 +226,9 @@ impl Problem {
     /// How the audit trail calls it.
     pub fn audit_outcome(&self) -> AuditOutcome {
         self.outcome.unwrap_or(match self.code {
-            Code::Unauthenticated | Code::Forbidden | Code::SessionEnded => AuditOutcome::Denied,
+            Code::Unauthenticated | Code::Forbidden | Code::SessionEnded | Code::SecondFactor => {
+                AuditOutcome::Denied
+            }
             _ => AuditOutcome::Failure,
         })
     }

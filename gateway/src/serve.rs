@@ -21,6 +21,7 @@ use projections::{AccessMemory, FlagMemory};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use workflows::Links;
 
 use crate::audit::Audit;
 use crate::data_dir::{Announcement, DataDir};
@@ -31,6 +32,7 @@ use crate::listener::{serve_tcp, serve_unix};
 use crate::readiness::Readiness;
 use crate::recall::Recall;
 use crate::settings::Settings;
+use crate::sign_in::SignInParts;
 use crate::state::{Access, AppState, FlagSource, Parts};
 use crate::url_map::url_map;
 use crate::{cors, local, private_postgres, telemetry};
@@ -133,7 +135,8 @@ impl Server {
             Arc::new(AuditFeed::new(pool.clone(), codec, audit_live)),
         ];
         let journal_feed = feeds[0].clone();
-        let followed = follow(&engine, &keyring, Feeds::new(feeds), &pool, &clock).await?;
+        let sign_in = SignInParts::start(&keys, &settings.hasher()).context("passwords can't be hashed")?;
+        let followed = follow(&engine, &keyring, &sign_in.links, Feeds::new(feeds), &pool, &clock).await?;
         let Followed { projector, memories, processes, access, flags } = followed;
         let recall =
             Recall { engine: &engine, keyring: &keyring, projector: &projector, journal: &*journal_feed };
@@ -153,6 +156,7 @@ impl Server {
             projector,
             limits: settings.limits(),
             readiness,
+            sign_in,
         });
 
         let (listening, background) = (CancellationToken::new(), CancellationToken::new());
@@ -301,6 +305,7 @@ struct Followed {
 async fn follow(
     engine: &Engine,
     keyring: &Arc<Keyring>,
+    links: &Links,
     feeds: Feeds,
     pool: &Pool,
     clock: &Arc<dyn Clock>,
@@ -315,7 +320,8 @@ async fn follow(
     };
     let access = Access { handle: handle(&*access)?, memory: access };
     let flags = FlagSource { handle: handle(&*flags)?, memory: flags };
-    let processes = Processes::start(workflows::all(engine, clock, keyring), &feeds, pool, settings).await?;
+    let processes =
+        Processes::start(workflows::all(engine, clock, keyring, links), &feeds, pool, settings).await?;
     Ok(Followed { projector: Arc::new(projector), memories: Arc::new(memories), processes, access, flags })
 }
 

@@ -12,6 +12,7 @@ use url_check::http_url;
 use crate::data_dir::Announcement;
 use crate::keys::{MasterKey, MasterKeyError};
 use crate::listener::ConnectionLimits;
+use crate::passwords::{HashParameters, HasherSettings};
 use crate::state::Limits;
 
 /// The variable that holds the master key itself. No flag: a command line is visible to everybody on the machine.
@@ -188,6 +189,22 @@ pub struct Settings {
         value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub actors_max: u32,
 
+    /// Memory that hashing a password takes (argon2id), in KiB; OWASP's recommendation unless it is said otherwise.
+    /// Passwords are hashed anew at the next sign-in when this or the next rises
+    #[arg(long, env = "TENANTRY_PASSWORD_MEMORY_KIB", value_name = "KIB", default_value_t = 19_456,
+        value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
+    pub password_memory_kib: u32,
+
+    /// Passes over that memory
+    #[arg(long, env = "TENANTRY_PASSWORD_PASSES", value_name = "NUMBER", default_value_t = 2,
+        value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub password_passes: u32,
+
+    /// Threads that hash passwords [default: one for each core]
+    #[arg(long, env = "TENANTRY_PASSWORD_THREADS", value_name = "NUMBER",
+        value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub password_threads: Option<u32>,
+
     /// The largest body of a request
     #[arg(long, env = "TENANTRY_BODY_BYTES_MAX", value_name = "BYTES", default_value_t = 1_048_576,
         value_parser = clap::value_parser!(u32).range(1024..=67_108_864))]
@@ -284,6 +301,18 @@ impl Settings {
             command_deadline: self.command_deadline,
             position_wait: self.position_wait,
         }
+    }
+
+    pub fn hasher(&self) -> HasherSettings {
+        let default = HasherSettings::default();
+        let settings =
+            self.password_threads.map_or(default, |threads| HasherSettings::with_threads(threads as usize));
+        let parameters = HashParameters {
+            memory_kib: self.password_memory_kib,
+            passes: self.password_passes,
+            ..settings.parameters
+        };
+        HasherSettings { parameters, ..settings }
     }
 
     pub fn connection_limits(&self) -> ConnectionLimits {

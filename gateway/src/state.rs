@@ -7,7 +7,7 @@ use std::time::Duration;
 use deadpool_postgres::{Object, Pool};
 use engine::Engine;
 use engine::projection::{Freshness, MemoryHandle, Projector};
-use kernel::{Clock, Ids};
+use kernel::{Clock, Ids, Position, ShardId};
 use projections::{AccessMemory, FlagMemory};
 
 use crate::admission::Admission;
@@ -15,6 +15,7 @@ use crate::audit::Audit;
 use crate::keys::Keys;
 use crate::problem::Problem;
 use crate::readiness::Readiness;
+use crate::sign_in::SignInParts;
 
 /// How old what revokes access may be before it is no longer believed.
 pub const FRESH_FOR: Duration = Duration::from_secs(2);
@@ -59,6 +60,11 @@ pub struct Access {
 }
 
 impl Access {
+    /// How far the memory is.
+    pub fn position(&self) -> Position {
+        self.handle.position(ShardId::default()).unwrap_or(Position::ZERO)
+    }
+
     /// The memory, if it can be believed. `stale`: also if it can't know, as long as it ever knew.
     ///
     /// # Errors
@@ -93,6 +99,7 @@ pub struct App {
     pub projector: Arc<Projector>,
     pub limits: Limits,
     pub readiness: Readiness,
+    pub sign_in: SignInParts,
     pub(crate) admission: Admission,
 }
 
@@ -120,12 +127,25 @@ pub struct Parts {
     pub projector: Arc<Projector>,
     pub limits: Limits,
     pub readiness: Readiness,
+    pub sign_in: SignInParts,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> Self {
-        let Parts { clock, ids, engine, audit, access, flags, keys, pool, projector, limits, readiness } =
-            parts;
+        let Parts {
+            clock,
+            ids,
+            engine,
+            audit,
+            access,
+            flags,
+            keys,
+            pool,
+            projector,
+            limits,
+            readiness,
+            sign_in,
+        } = parts;
         let admission = Admission::new(limits.in_flight_max, limits.tenant_in_flight_max);
         Self(Arc::new(App {
             clock,
@@ -139,6 +159,7 @@ impl AppState {
             projector,
             limits,
             readiness,
+            sign_in,
             admission,
         }))
     }

@@ -1,5 +1,6 @@
 //! A gateway in memory, for the gateway's own tests: no database, a clock that stands still, an audit trail to look at.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,7 +37,9 @@ use crate::api_key::ApiKey;
 use crate::audit::{Audit, AuditSink};
 use crate::endpoint::Listener;
 use crate::keys::{Keys, new_rsa_key};
+use crate::passwords::{HashParameters, HasherSettings};
 use crate::readiness::Readiness;
+use crate::sign_in::SignInParts;
 use crate::state::{Access, AppState, FlagSource, Limits, Parts};
 use crate::token::{Grant, TokenKey, Tokens};
 use crate::url_map::UrlMap;
@@ -129,6 +132,8 @@ pub struct House {
     pub journal: Arc<MemoryJournal>,
     access: Arc<AccessMemory>,
     flags: Arc<FlagMemory>,
+    /// How many events memory was told of.
+    happened: AtomicU64,
 }
 
 impl House {
@@ -167,6 +172,10 @@ impl House {
         let tokens = Tokens::new("http://127.0.0.1:8080");
         let key = TokenKey { kid: "k".into(), private_pkcs8: RSA.clone().into(), verifies_until: None };
         tokens.replace(&[key]).unwrap();
+        let keys = Keys::new(Arc::new(tokens), &[1; 32], &[2; 32]);
+        let cheap = HashParameters { memory_kib: 8, passes: 1, lanes: 1 };
+        let hasher = HasherSettings { parameters: cheap, ..HasherSettings::with_threads(1) };
+        let sign_in = SignInParts::start(&keys, &hasher).unwrap();
         let app = AppState::new(Parts {
             clock: clock.clone(),
             ids: ids.clone(),
@@ -174,13 +183,14 @@ impl House {
             audit: Arc::new(Audit::new(audit.clone(), clock.clone(), ids)),
             access: Access { memory: access.clone(), handle: handle("access") },
             flags: FlagSource { memory: flags.clone(), handle: handle("flag_memory") },
-            keys: Keys::new(Arc::new(tokens), &[1; 32], &[2; 32]),
+            keys,
             pool,
             projector: projector.clone(),
             limits,
             readiness: Readiness::new(engine, memories, projector, processes),
+            sign_in,
         });
-        Self { app, clock, audit, journal, access, flags }
+        Self { app, clock, audit, journal, access, flags, happened: AtomicU64::new(0) }
     }
 
     pub fn router(&self, map: UrlMap) -> Router {
@@ -191,7 +201,7 @@ impl House {
     pub fn happened(&self, kind: &'static str, id: Uuid, event: &impl Event) {
         let envelope = Envelope {
             shard: ShardId(0),
-            position: Position(1),
+            position: Position(self.happened.fetch_add(1, Ordering::Relaxed) + 1),
             stream: StreamId::new(kind, id),
             sequence: 1,
             part: 0,
@@ -289,8 +299,11 @@ impl House {
             session: Uuid::from_u128(1),
             token_id: Uuid::from_u128(2),
             tenant,
-            role,
-            scopes: vec![],
+            role: Some(role),
+            scopes: Vec::new(),
+            began_at: Position(self.happened.load(Ordering::Relaxed)),
+            authenticated_at: self.clock.now(),
+            methods: Vec::new(),
             ttl: Duration::from_secs(900),
         };
         self.app.keys.tokens.sign(grant, self.clock.now()).unwrap().0

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use kernel::TenantId;
+use kernel::{Position, TenantId};
 use schemas::values::Role;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -38,11 +38,20 @@ pub struct Claims {
     /// The tenant, if it is limited to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tid: Option<TenantId>,
-    /// The version of this shape.
-    pub ver: u32,
-    pub role: Role,
+    /// The token's version: where in the journal its session begins. Whatever ends sessions, and stands after it, ends
+    /// this one.
+    pub ver: u64,
+    /// The role in the tenant, or of the platform. A person's token that is good for several tenants has none: the
+    /// membership in the tenant that `x-org` picks says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// When its holder last proved who they are (RFC 9068 §2.2.1).
+    pub auth_time: i64,
+    /// How they did (RFC 8176): `pwd`, `otp`, `mfa`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub amr: Vec<String>,
     pub jti: Uuid,
 }
 
@@ -94,8 +103,13 @@ pub struct Grant {
     pub session: Uuid,
     pub token_id: Uuid,
     pub tenant: Option<TenantId>,
-    pub role: Role,
+    pub role: Option<Role>,
     pub scopes: Vec<String>,
+    /// Where in the journal the session begins.
+    pub began_at: Position,
+    /// When its holder proved who they are, and how.
+    pub authenticated_at: DateTime<Utc>,
+    pub methods: Vec<String>,
     /// Longer than [`TTL_MAX`] is cut.
     pub ttl: Duration,
 }
@@ -169,9 +183,11 @@ impl Tokens {
             nbf: now,
             sid: grant.session,
             tid: grant.tenant,
-            ver: 1,
+            ver: grant.began_at.0,
             role: grant.role,
             scopes: grant.scopes,
+            auth_time: grant.authenticated_at.timestamp(),
+            amr: grant.methods,
             jti: grant.token_id,
         };
         let header =
@@ -200,8 +216,7 @@ impl Tokens {
             .map_err(|_| TokenError::Invalid)?
             .claims;
         let now = now.timestamp();
-        if claims.ver != 1 || claims.nbf > now + SKEW_S || claims.exp - claims.iat > TTL_MAX.as_secs() as i64
-        {
+        if claims.nbf > now + SKEW_S || claims.exp - claims.iat > TTL_MAX.as_secs() as i64 {
             return Err(TokenError::Invalid);
         }
         if claims.exp <= now {
@@ -265,8 +280,11 @@ mod tests {
             session: Uuid::from_u128(1),
             token_id: Uuid::from_u128(2),
             tenant: None,
-            role: Role::Operator,
+            role: Some(Role::Operator),
             scopes: vec![],
+            began_at: Position(7),
+            authenticated_at: now(),
+            methods: vec![],
             ttl: Duration::from_secs(ttl_s),
         }
     }
@@ -319,7 +337,7 @@ mod tests {
         for (claim, value) in [
             ("iss", json!("https://evil")),
             ("aud", json!("other")),
-            ("ver", json!(2)),
+            ("ver", json!("7")),
             ("role", json!("root")),
         ] {
             let token = forged(header(), |claims| claims[claim] = value);
@@ -332,7 +350,7 @@ mod tests {
     #[test]
     fn a_token_without_a_claim_is_refused() {
         let tokens = tokens("a", 0);
-        for claim in ["iss", "aud", "sub", "exp", "iat", "nbf", "sid", "ver", "role", "jti"] {
+        for claim in ["iss", "aud", "sub", "exp", "iat", "nbf", "sid", "ver", "auth_time", "jti"] {
             let token = forged(header(), |claims| drop(claims.as_object_mut().unwrap().remove(claim)));
             assert_eq!(tokens.verify(&token, now()), Err(TokenError::Invalid), "{claim}");
         }

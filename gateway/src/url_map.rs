@@ -16,7 +16,7 @@ use crate::gate::{Gate, gate};
 use crate::observe::observe;
 use crate::problem::{Code, Problem};
 use crate::routes::{
-    applications, audit, docs, flags, health, keys, me, memberships, ofrep, own_tenant, platform,
+    applications, audit, auth, docs, flags, health, keys, me, memberships, ofrep, own_tenant, platform,
     tenant_flags, tenants, users, well_known,
 };
 use crate::state::AppState;
@@ -144,9 +144,92 @@ pub fn url_map() -> UrlMap {
             Endpoint::delete("/api/operator/users/{id}", "users:forget").roles(OPERATOR).on("user", "id"),
             routes!(platform::forget_user::forget_user),
         )
+        // Signing in and out.
+        .at(Endpoint::post("/auth/login", "sign_in:log_in").anyone(), routes!(auth::log_in::log_in))
+        .at(
+            Endpoint::post("/auth/login/mfa", "sign_in:second_factor").anyone(),
+            routes!(auth::second_factor::second_factor),
+        )
+        .at(Endpoint::post("/auth/refresh", "sign_in:refresh").anyone(), routes!(auth::refresh::refresh))
+        .at(
+            Endpoint::post("/auth/logout", "sign_in:log_out").roles(MEMBERS).tenant(TenantRule::Caller),
+            routes!(auth::log_out::log_out),
+        )
+        .at(
+            Endpoint::post("/auth/logout-all", "sign_in:log_out_all")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller),
+            routes!(auth::log_out_all::log_out_all),
+        )
+        .at(
+            Endpoint::post("/auth/password/forgot", "passwords:forgot").anyone(),
+            routes!(auth::forgot_password::forgot_password),
+        )
+        .at(
+            Endpoint::post("/auth/password/reset", "passwords:reset").anyone(),
+            routes!(auth::reset_password::reset_password),
+        )
+        .at(
+            Endpoint::post("/auth/invitations/accept", "invitations:accept").anyone(),
+            routes!(auth::accept_invitation::accept_invitation),
+        )
+        // The caller themself.
+        .at(
+            Endpoint::put("/api/v1/users/me/password", "passwords:change")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller),
+            routes!(me::change_password::change_password),
+        )
+        .at(
+            Endpoint::get("/api/v1/users/me/sessions", "my_sessions:list")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller),
+            routes!(me::sessions::sessions),
+        )
+        .at(
+            Endpoint::delete("/api/v1/users/me/sessions", "my_sessions:end_all")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller),
+            routes!(me::end_sessions::end_sessions),
+        )
+        .at(
+            Endpoint::delete("/api/v1/users/me/sessions/{id}", "my_sessions:end")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller)
+                .on("session", "id"),
+            routes!(me::end_session::end_session),
+        )
+        .at(
+            Endpoint::post("/api/v1/users/me/mfa/totp", "mfa:offer")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller)
+                .fresh(),
+            routes!(me::offer_totp::offer_totp),
+        )
+        .at(
+            Endpoint::post("/api/v1/users/me/mfa/totp/confirm", "mfa:enrol")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller)
+                .fresh(),
+            routes!(me::confirm_totp::confirm_totp),
+        )
+        .at(
+            Endpoint::delete("/api/v1/users/me/mfa/totp", "mfa:remove")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller)
+                .fresh(),
+            routes!(me::remove_mfa::remove_mfa),
+        )
+        .at(
+            Endpoint::post("/api/v1/users/me/recovery-codes", "mfa:replace_recovery_codes")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller)
+                .fresh(),
+            routes!(me::recovery_codes::recovery_codes),
+        )
         // A tenant, by its own people.
         .at(
-            Endpoint::get("/auth/me", "me:read").roles(MEMBERS).tenant(TenantRule::Own),
+            Endpoint::get("/auth/me", "me:read").roles(MEMBERS).tenant(TenantRule::Caller),
             routes!(me::get::get),
         )
         .at(
@@ -162,7 +245,8 @@ pub fn url_map() -> UrlMap {
         .at(
             Endpoint::put("/api/v1/tenants/me/plan", "own_tenant:change_plan")
                 .roles(OWNER)
-                .tenant(TenantRule::Own),
+                .tenant(TenantRule::Own)
+                .fresh(),
             routes!(own_tenant::change_plan::change_plan),
         )
         .at(
@@ -199,6 +283,20 @@ pub fn url_map() -> UrlMap {
                 .tenant(TenantRule::Own)
                 .on("user", "id"),
             routes!(users::remove::remove),
+        )
+        .at(
+            Endpoint::get("/api/v1/users/{id}/sessions", "sessions:list")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("user", "id"),
+            routes!(users::sessions::sessions),
+        )
+        .at(
+            Endpoint::delete("/api/v1/users/{id}/sessions", "sessions:end")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("user", "id"),
+            routes!(users::end_sessions::end_sessions),
         )
         .at(
             Endpoint::put("/api/v1/users/{id}/role", "users:set_role")

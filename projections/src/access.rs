@@ -52,7 +52,7 @@ pub struct TenantAccess {
     pub mode: AccessMode,
     pub suspended: bool,
     pub trial_ends_at: Option<DateTime<Utc>>,
-    /// What began here or before has ended: the tenant was suspended, or is gone.
+    /// What began before has ended: the tenant was suspended, or is gone.
     pub ended_at: Position,
 }
 
@@ -110,7 +110,7 @@ pub struct MemberAccess {
     pub status: MembershipStatus,
     /// False while it is only an invitation, disabled or not.
     pub accepted: bool,
-    /// What began here or before has ended: the membership has another role, or was disabled or removed.
+    /// What began before has ended: the membership has another role, or was disabled or removed.
     pub ended_at: Position,
 }
 
@@ -118,7 +118,7 @@ pub struct MemberAccess {
 struct Person {
     active: bool,
     disabled: bool,
-    /// What began here or before has ended: the password changed, the person was disabled, or all sessions were ended.
+    /// What began before has ended: the password changed, the person was disabled, or all sessions were ended.
     ended_at: Position,
 }
 
@@ -194,12 +194,13 @@ impl AccessMemory {
         })
     }
 
-    /// True if a session of a person's that began at a place in the journal goes on, as far as the person is concerned.
+    /// True if a session of a person's that began at a place in the journal goes on, as far as the person is concerned. A
+    /// token that is no session's begins with the last event that was known when it was made.
     /// A tenant and a membership may have ended it too: they say so themselves.
     pub fn session_stands(&self, person: PersonId, session: SessionId, began_at: Position) -> bool {
         let known = self.read();
         !known.ended.contains_key(&session)
-            && known.people.get(&person).is_none_or(|(_, person)| began_at > person.ended_at)
+            && known.people.get(&person).is_none_or(|(_, person)| began_at >= person.ended_at)
     }
 
     /// The memberships of a person that are active, in the order of their ids.

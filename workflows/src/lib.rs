@@ -22,9 +22,14 @@ pub use ownership::{Consequence, Ownership};
 pub use provisioning::Provisioning;
 
 /// All process managers, one line each.
-pub fn all(engine: &Engine, clock: &Arc<dyn Clock>, keyring: &Arc<Keyring>) -> Vec<Arc<dyn ProcessManager>> {
+pub fn all(
+    engine: &Engine,
+    clock: &Arc<dyn Clock>,
+    keyring: &Arc<Keyring>,
+    links: &Links,
+) -> Vec<Arc<dyn ProcessManager>> {
     vec![
-        Arc::new(Provisioning::new(engine.clone(), clock.clone())),
+        Arc::new(Provisioning::new(engine.clone(), clock.clone(), links.clone())),
         Arc::new(Ownership::new(engine.clone())),
         Arc::new(Forgetting::new(engine.clone(), keyring.clone())),
     ]

@@ -8,10 +8,11 @@
 use std::sync::Arc;
 
 use aggregates::application::{Application, ApplicationCommand};
-use aggregates::membership::{self, Membership, MembershipCommand};
+use aggregates::membership::{self, INVITATION_DAYS, Membership, MembershipCommand};
 use aggregates::tenant::{Tenant, TenantCommand};
 use aggregates::user::{EMAIL_CLAIM, User, UserCommand};
 use async_trait::async_trait;
+use chrono::{SubsecRound, TimeDelta};
 use engine::Engine;
 use engine::feed::Interest;
 use engine::process::{ProcessManager, Retry};
@@ -19,6 +20,7 @@ use kernel::{ApplicationId, Claim, Clock, Confidential, Envelope, PersonId};
 use schemas::events::{RequestedApplication, TenantEvent, TenantProvisioned};
 use schemas::values::{ApplicationName, MembershipKind, ProvisioningStep, ReasonCode, Role};
 
+use crate::links::Links;
 use crate::sender::{Outcome, Refused, send};
 
 const NAME: &str = "provisioning";
@@ -27,11 +29,13 @@ const NAME: &str = "provisioning";
 pub struct Provisioning {
     engine: Engine,
     clock: Arc<dyn Clock>,
+    links: Links,
 }
 
 /// One tenant being provisioned.
 struct Run<'a> {
     engine: &'a Engine,
+    links: &'a Links,
     event: &'a Envelope,
     asked: &'a TenantProvisioned,
 }
@@ -49,8 +53,8 @@ impl From<Retry> for Stop {
 }
 
 impl Provisioning {
-    pub fn new(engine: Engine, clock: Arc<dyn Clock>) -> Self {
-        Self { engine, clock }
+    pub fn new(engine: Engine, clock: Arc<dyn Clock>, links: Links) -> Self {
+        Self { engine, clock, links }
     }
 }
 
@@ -72,7 +76,7 @@ impl ProcessManager for Provisioning {
         let decoded =
             event.decode::<TenantEvent>().map_err(|e| Retry::new(format!("can't be decoded: {e}")))?;
         let TenantEvent::Provisioned(asked) = decoded else { return Ok(()) };
-        let run = Run { engine: &self.engine, event, asked: &asked };
+        let run = Run { engine: &self.engine, links: &self.links, event, asked: &asked };
         match run.all(&*self.clock).await {
             Ok(()) => Ok(()),
             Err(Stop::Later(retry)) => Err(retry),
@@ -125,14 +129,17 @@ impl Run<'_> {
 
     async fn invite(&self, owner: PersonId, clock: &dyn Clock) -> Result<(), Stop> {
         let id = membership::id_of(self.asked.tenant, owner);
+        let now = clock.now();
+        // As the journal counts, so that the link can be made again.
+        let expires_at = (now + TimeDelta::days(INVITATION_DAYS)).trunc_subsecs(6);
         let command = MembershipCommand::Invite {
             tenant: self.asked.tenant,
             person: owner,
             role: Role::Owner,
             kind: MembershipKind::Staff,
-            expires_at: None,
-            token_hash: None,
-            now: clock.now(),
+            expires_at: Some(expires_at),
+            token_hash: Some(self.links.invitation(id, expires_at).hash()),
+            now,
         };
         let outcome =
             send::<Membership>(self.engine, NAME, self.event, "invite_owner", id.0, command).await?;

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use kernel::{Origin, PersonId, Personal, SessionId, TenantId};
 use schemas::events::UserEvent;
-use schemas::values::{LoginMethod, PasswordChange, PasswordHash, SecretHash, SessionEnd, TotpSecret};
+use schemas::values::{
+    LoginMethod, PasswordChange, PasswordHash, PersonName, SecretHash, SessionEnd, TotpSecret,
+};
 use serde::{Deserialize, Serialize};
 use totp_rs::{Algorithm, Builder};
 use uuid::Uuid;
 
-use super::UserRejection;
+use super::{Existing, UserRejection};
 
 /// How many sessions a person may have at once; one more ends the one used longest ago.
 pub const SESSIONS_MAX: usize = 50;
@@ -104,6 +106,11 @@ impl Session {
     pub fn is_live(&self, now: DateTime<Utc>) -> bool {
         now < self.expires_at
     }
+
+    /// True if it is good for a tenant: for that one, or for all of the person's.
+    pub fn reaches(&self, tenant: TenantId) -> bool {
+        self.tenant.is_none_or(|own| own == tenant)
+    }
 }
 
 impl Totp {
@@ -128,6 +135,37 @@ fn step_of(secret: &TotpSecret, code: &str, now: DateTime<Utc>) -> Option<u64> {
 }
 
 type Decided = Result<Vec<UserEvent>, UserRejection>;
+
+impl Existing {
+    /// Proves the address, and gives a first password to whoever has none.
+    pub(super) fn accept(
+        &self,
+        hash: Option<PasswordHash>,
+        first_name: Option<PersonName>,
+        last_name: Option<PersonName>,
+    ) -> Decided {
+        let mut events = Vec::new();
+        match (hash, self.sign_in.current()) {
+            (None, None) => return Err(UserRejection::InvalidCredentials),
+            (Some(hash), None) => events.push(UserEvent::PasswordChanged {
+                hash: self.mark(hash),
+                because: PasswordChange::Accepted,
+            }),
+            (Some(hash), Some(current)) if hash != *current => return Err(UserRejection::PasswordAlreadySet),
+            (_, Some(_)) => {}
+        }
+        // Whoever is known keeps their name.
+        let first_name = first_name.filter(|_| self.first_name.is_none()).map(|name| self.mark(name));
+        let last_name = last_name.filter(|_| self.last_name.is_none()).map(|name| self.mark(name));
+        if first_name.is_some() || last_name.is_some() {
+            events.push(UserEvent::ProfileUpdated { first_name, last_name });
+        }
+        if !self.active {
+            events.push(UserEvent::Activated {});
+        }
+        Ok(events)
+    }
+}
 
 impl SignIn {
     fn current(&self) -> Option<&PasswordHash> {
@@ -259,6 +297,11 @@ impl SignIn {
             return Ok(Vec::new());
         }
         Err(UserRejection::TokenReused)
+    }
+
+    pub(super) fn end_in(&self, tenant: TenantId, because: SessionEnd) -> Vec<UserEvent> {
+        let reach = self.sessions.iter().filter(|(_, session)| session.reaches(tenant));
+        reach.map(|(session, _)| UserEvent::SessionRevoked { session: *session, because }).collect()
     }
 
     pub(super) fn enrol(

@@ -89,8 +89,11 @@ impl Shipped {
             session: state.ids.fresh(),
             token_id: state.ids.fresh(),
             tenant: None,
-            role: Role::Operator,
+            role: Some(Role::Operator),
             scopes: Vec::new(),
+            began_at: state.access.position(),
+            authenticated_at: state.clock.now(),
+            methods: Vec::new(),
             ttl: TTL_MAX,
         };
         Ok(state.keys.tokens.sign(grant, state.clock.now())?.0)

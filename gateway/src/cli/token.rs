@@ -9,7 +9,7 @@ use engine::clock::{SystemClock, SystemIds};
 use engine::codec::Codec;
 use engine::feed::Live;
 use engine::ledger::AuditLedger;
-use kernel::{Clock, Ids, PersonId, TenantId};
+use kernel::{Clock, Ids, PersonId, Position, TenantId};
 use schemas::values::Role;
 
 use crate::audit::Audit;
@@ -109,11 +109,15 @@ async fn sign(
             return Err(local::IssueError::NoTenant(tenant).into());
         }
     }
+    let head = {
+        let head = "SELECT coalesce(max(last_position), 0) FROM journal_shard WHERE shard = 0";
+        Position(pool.get().await?.query_one(head, &[]).await?.get::<_, i64>(0).unsigned_abs())
+    };
     let keyring = crate::keys::keyring(store, &pool, &clock, &ids).await?;
     let codec = Codec::sealing(keyring, schemas::upcasters(), &claim_key);
     let ledger = AuditLedger::start(pool, codec, Live::default(), clock.clone());
     let audit = Audit::new(Arc::new(ledger.clone()), clock.clone(), ids.clone());
-    let issuer = Issuer { tokens: &keys.tokens, audit: &audit, clock: &*clock, ids: &*ids };
+    let issuer = Issuer { tokens: &keys.tokens, audit: &audit, clock: &*clock, ids: &*ids, head };
     let uid = rustix::process::getuid().as_raw();
     let issued = issuer.issue(wish, uid).await;
     ledger.drain().await;

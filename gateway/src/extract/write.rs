@@ -5,8 +5,8 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
-use engine::command::{CommandContext, Idempotency, Receipt};
-use kernel::{Decider, Metadata, TenantId};
+use engine::command::{CommandContext, DispatchError, Idempotency, Receipt};
+use kernel::{ActorKind, Decider, Metadata, Origin, TenantId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
@@ -54,6 +54,8 @@ impl<B: DeserializeOwned> FromRequest<AppState> for Write<B> {
         let (body, canonical) = read_json(&parts.headers, &bytes)?;
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let asked = Asked { method: &parts.method, target, body: &canonical };
+        // Strangers have no keys of their own: one could hear what another was told.
+        let key = key.filter(|_| admitted.caller.actor.kind != ActorKind::Anonymous);
         let idempotency = key.map(|key| key.idempotency(&admitted.caller, &asked));
         Ok(Self {
             body,
@@ -122,16 +124,25 @@ impl<B> Write<B> {
         !receipt.replayed || receipt.recorded_at.is_some_and(young)
     }
 
-    /// What stands around the command's events.
-    pub fn metadata(&self) -> Metadata {
-        let call = Call {
+    /// Where it comes from.
+    pub fn origin(&self) -> &Origin {
+        &self.admitted.info.origin
+    }
+
+    /// The call as the audit trail sees it.
+    pub fn call(&self) -> Call {
+        Call {
             action: self.admitted.endpoint.action,
             caller: self.caller.clone(),
             tenant: self.tenant,
             resource: None,
             info: self.admitted.info.clone(),
-        };
-        Metadata { command_id: self.idempotency.map(|idempotency| idempotency.id), ..call.metadata() }
+        }
+    }
+
+    /// What stands around the command's events.
+    pub fn metadata(&self) -> Metadata {
+        Metadata { command_id: self.idempotency.map(|idempotency| idempotency.id), ..self.call().metadata() }
     }
 
     /// Carries out the request's command; its outcome is durable when this returns.
@@ -142,6 +153,18 @@ impl<B> Write<B> {
     /// # Errors
     /// Whatever dispatch refuses, as the problem it is.
     pub async fn dispatch<D: Decider>(&self, id: Uuid, command: D::Command) -> Result<Receipt, Problem> {
+        Ok(self.try_dispatch::<D>(id, command).await?)
+    }
+
+    /// The same, for whoever makes something of a refusal.
+    ///
+    /// # Errors
+    /// Whatever dispatch refuses.
+    pub async fn try_dispatch<D: Decider>(
+        &self,
+        id: Uuid,
+        command: D::Command,
+    ) -> Result<Receipt, DispatchError<D::Rejection>> {
         let context = CommandContext {
             metadata: self.metadata().into(),
             idempotency: self.idempotency,

@@ -43,6 +43,7 @@ handlers! {
     look get "/own" { ok() }
     change post "/own" { ok() }
     farewell post "/own/farewell" { ok() }
+    sensitive post "/own/sensitive" { ok() }
     of_path get "/tenants/{id}" { ok() }
     poll get "/poll" { ok() }
     everything get "/everything" { ok() }
@@ -65,6 +66,7 @@ fn map() -> UrlMap {
     url_map()
         .at(own(Endpoint::get("/own", "own:look")), routes!(look))
         .at(own(Endpoint::post("/own", "own:change")), routes!(change))
+        .at(own(Endpoint::post("/own/sensitive", "own:sensitive")).fresh(), routes!(sensitive))
         .at(own(Endpoint::post("/own/farewell", "own:farewell")).when_blocked(), routes!(farewell))
         .at(of_path.tenant(TenantRule::Path("id")).on("tenant", "id"), routes!(self::of_path))
         .at(poll.hot().serves_stale(), routes!(self::poll))

@@ -67,6 +67,11 @@ impl Keys {
         Self { tokens, cursor: key(cursor), derived: key(derived) }
     }
 
+    /// A key of its own for one use of the deployment's.
+    pub fn of_use(&self, what: &str) -> Zeroizing<[u8; 32]> {
+        self.derive_secret(&[b"use", what.as_bytes()])
+    }
+
     /// A secret that is the same whenever the same command asks for the same thing, and known to nobody else.
     pub fn derive_secret(&self, parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
         let mut context = hmac::Context::with_key(&self.derived);

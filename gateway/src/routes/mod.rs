@@ -17,6 +17,7 @@
 
 pub mod applications;
 pub mod audit;
+pub mod auth;
 pub mod docs;
 pub mod flags;
 pub mod health;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use aggregates::membership::{Membership, MembershipCommand};
+use aggregates::user::{User, UserCommand};
 use engine::feed::FeedName;
 use gateway::serve::Server;
 use gateway::settings::Settings;
@@ -61,6 +62,11 @@ impl TestApp {
             "127.0.0.1:0",
             "--database-connections",
             "10",
+            // Passwords are hashed as cheaply as can be: how dearly is the hasher's own tests' business.
+            "--password-memory-kib",
+            "8",
+            "--password-passes",
+            "1",
         ];
         all.extend(flags);
         let settings = Settings::from_flags(all).expect("the settings are right");
@@ -90,8 +96,11 @@ impl TestApp {
             session: state.ids.fresh(),
             token_id: state.ids.fresh(),
             tenant: tenant.map(TenantId),
-            role,
+            role: Some(role),
             scopes: Vec::new(),
+            began_at: state.access.position(),
+            authenticated_at: state.clock.now(),
+            methods: Vec::new(),
             ttl: TTL_MAX,
         };
         state.keys.tokens.sign(grant, state.clock.now()).expect("there is a signing key").0
@@ -132,6 +141,13 @@ impl TestApp {
 
     /// The same; `more` is put into the body.
     pub async fn provision_with(&self, name: &str, more: Value) -> TestTenant {
+        let tenant = self.provision_only(name, more).await;
+        self.accept(tenant.id, tenant.owner).await;
+        tenant
+    }
+
+    /// The same, with an owner who has not accepted yet.
+    pub async fn provision_only(&self, name: &str, more: Value) -> TestTenant {
         let mut body = json!({
             "name": name, "domain": format!("{name}.example"), "plan": "pro",
             "owner_email": format!("owner@{name}.example"),
@@ -146,7 +162,6 @@ impl TestApp {
         let tenant = self.provisioned(id).await;
         assert_eq!(tenant["provisioning_status"], "completed", "{tenant}");
         let owner = tenant["owners"][0].as_str().expect("an owner").parse().expect("an id");
-        self.accept(id, owner).await;
         let application = made.body["application"].as_str().map(|id| id.parse().expect("an id"));
         TestTenant { id, owner, application }
     }
@@ -165,18 +180,74 @@ impl TestApp {
         tokio::time::timeout(PATIENCE, ended).await.expect("provisioning ends")
     }
 
-    /// Accepts an invitation, which no endpoint does yet.
+    /// The token of the last invitation's link, as it is mailed.
+    pub async fn invitation(&self, tenant: Uuid, person: Uuid) -> String {
+        let state = &self.server.state;
+        let id = aggregates::membership::id_of(tenant.into(), person.into());
+        let (membership, _) = state.engine.look::<Membership>(id.0).await.expect("it can be read");
+        let expires_at = membership.existing().expect("there is an invitation").invitation.expires_at;
+        state.sign_in.links.invitation(id, expires_at).reveal().to_owned()
+    }
+
+    /// Accepts an invitation without choosing a password, which no endpoint does.
     pub async fn accept(&self, tenant: Uuid, person: Uuid) {
         let state = &self.server.state;
         let (tenant, person) = (TenantId(tenant), PersonId(person));
-        let command = MembershipCommand::Accept { token_hash: None, now: state.clock.now() };
         let id = aggregates::membership::id_of(tenant, person);
+        let (membership, _) = state.engine.look::<Membership>(id.0).await.expect("it can be read");
+        let token_hash = membership.existing().and_then(|known| known.invitation.token_hash.clone());
+        let command = MembershipCommand::Accept { token_hash, now: state.clock.now() };
         let receipt =
             state.engine.dispatch::<Membership>(id.0, command, context(None)).await.expect("accepted");
         if let Some(position) = receipt.position {
             state.access.handle.wait_for(position, PATIENCE).await.expect("memory follows");
         }
         self.settled().await;
+    }
+
+    /// Disables a person everywhere, which no endpoint does yet.
+    pub async fn disable(&self, person: Uuid) {
+        let state = &self.server.state;
+        let command = UserCommand::Disable { reason: None };
+        let receipt = state.engine.dispatch::<User>(person, command, context(None)).await.expect("disabled");
+        if let Some(position) = receipt.position {
+            state.access.handle.wait_for(position, PATIENCE).await.expect("memory follows");
+        }
+    }
+
+    /// The token of the last link to reset a password, as it is mailed, once it was asked for.
+    pub async fn reset_link(&self, person: Uuid) -> String {
+        let state = &self.server.state;
+        let asked = async {
+            loop {
+                let client = self.db.server.get().await.expect("a connection");
+                let sql = "SELECT payload -> 'PasswordResetRequested' ->> 'expires_at' FROM events \
+                           WHERE event_type = 'user.password_reset_requested' AND aggregate_id = $1 \
+                           ORDER BY sequence DESC LIMIT 1";
+                let row = client.query_opt(sql, &[&person.to_string()]).await.expect("it answers");
+                if let Some(row) = row {
+                    return row.get::<_, String>(0).parse().expect("a time");
+                }
+            }
+        };
+        let expires_at = tokio::time::timeout(PATIENCE, asked).await.expect("the link is made");
+        state.sign_in.links.password_reset(person.into(), expires_at).reveal().to_owned()
+    }
+
+    /// Every row of every table, as text.
+    pub async fn everything_written(&self) -> String {
+        let client = self.db.owner.get().await.expect("a connection");
+        let tables = "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables \
+                      WHERE schemaname NOT IN ('pg_catalog', 'information_schema')";
+        let mut text = String::new();
+        for table in client.query(tables, &[]).await.expect("it answers") {
+            let sql = format!("SELECT t::text FROM {} AS t", table.get::<_, String>(0));
+            for row in client.query(&sql, &[]).await.expect("it answers") {
+                text.push_str(row.get(0));
+                text.push('\n');
+            }
+        }
+        text
     }
 
     /// A key of an application, as its holder has it, with its id.

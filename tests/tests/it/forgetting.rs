@@ -66,8 +66,11 @@ impl House {
             session: state.ids.fresh(),
             token_id: state.ids.fresh(),
             tenant: None::<TenantId>,
-            role: Role::Operator,
+            role: Some(Role::Operator),
             scopes: Vec::new(),
+            began_at: state.access.position(),
+            authenticated_at: state.clock.now(),
+            methods: Vec::new(),
             ttl: TTL_MAX,
         };
         state.keys.tokens.sign(grant, state.clock.now()).unwrap().0

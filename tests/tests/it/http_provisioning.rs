@@ -48,6 +48,8 @@ async fn a_tenant_is_provisioned_polled_suspended_and_reactivated() {
     let reason = json!({"reason": "The invoice is unpaid."});
     app.post(&format!("{path}/suspend"), reason).by(&operator).send().await.is(StatusCode::OK);
     app.get(&poll).by(&key).send().await.refused(403, "ERR-AUTH-403", "blocked");
+    app.get("/api/v1/tenants/me").by(&owner).send().await.refused(401, "ERR-AUTH-440", "session_expired");
+    let owner = app.token_of(tenant.owner, Role::Owner, Some(tenant.id));
     app.get("/api/v1/tenants/me").by(&owner).send().await.refused(403, "ERR-AUTH-403", "blocked");
     let shown = app.get(&path).by(&operator).send().await;
     let shown = if shown.body["status"] == "suspended" {

@@ -115,6 +115,8 @@ async fn a_change_of_role_status_or_membership_ends_the_tokens_it_must() {
     put("status", json!({"status": "disabled"})).await.is(StatusCode::OK);
     me(&token).await.refused(401, "ERR-AUTH-440", "session_expired");
     put("status", json!({"status": "active"})).await.is(StatusCode::OK);
+    me(&token).await.refused(401, "ERR-AUTH-440", "session_expired");
+    let token = acme.app.token_of(ben, Role::User, Some(acme.tenant.id));
     me(&token).await.is(StatusCode::OK);
     acme.app.delete(&format!("/api/v1/users/{ben}")).by(&acme.owner).send().await.is(StatusCode::OK);
     me(&token).await.refused(401, "ERR-AUTH-440", "session_expired");

@@ -339,6 +339,7 @@ async fn wrong_tenants(walk: &mut Walk, operation: &Operation) {
     let token = walk.app.token(role, Some(other));
     match operation.tenant() {
         "platform" => walk.refused(case, operation, (&token, None), wrong_org).await,
+        "caller" => walk.refused(case, operation, (&token, Some(acme)), wrong_org).await,
         "own" => {
             walk.refused(case, operation, (&token, Some(acme)), wrong_org).await;
             if operation.names_a_tenants_thing() {
@@ -398,7 +399,13 @@ async fn allowed(walk: &mut Walk, operation: &Operation) {
     let mut credentials: Vec<(Option<Role>, String)> = Vec::new();
     for role in operation.roles() {
         let tenant = role.is_tenant().then_some(walk.acme.tenant.id);
-        credentials.push((Some(role), walk.app.token(role, tenant)));
+        let token = match (operation.tenant(), role) {
+            // What concerns the caller wants a person: the one there is.
+            ("caller", Role::Owner) => walk.app.token_of(walk.acme.tenant.owner, role, tenant),
+            ("caller", _) => continue,
+            _ => walk.app.token(role, tenant),
+        };
+        credentials.push((Some(role), token));
     }
     if operation.scope().is_some() {
         credentials.push((None, walk.acme.secret.clone()));

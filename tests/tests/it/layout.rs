@@ -66,11 +66,14 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
 /// How many lines a source file may have; a longer one has a second thing inside.
 const LINES_MAX: usize = 500;
 /// Longer files, each with the number of lines it may have and the reason.
-const LONGER: &[(&str, usize, &str)] = &[(
-    "aggregates/src/tenant.rs",
-    560,
-    "one aggregate in one file, in the fixed order; the tenant has by far the most commands",
-)];
+const LONGER: &[(&str, usize, &str)] = &[
+    (
+        "aggregates/src/tenant.rs",
+        560,
+        "one aggregate in one file, in the fixed order; the tenant has by far the most commands",
+    ),
+    ("gateway/src/url_map.rs", 800, "every URL in one file"),
+];
 
 #[test]
 fn the_arrows_between_the_crates_are_those_of_the_design() {

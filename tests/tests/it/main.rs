@@ -20,6 +20,7 @@ mod http_bad_input;
 mod http_flags;
 mod http_openapi;
 mod http_provisioning;
+mod http_sign_in;
 mod http_tenants;
 mod http_users;
 mod http_walk;

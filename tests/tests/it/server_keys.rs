@@ -46,8 +46,11 @@ fn sign(tokens: &Tokens, now: DateTime<Utc>) -> String {
         session: Uuid::from_u128(1),
         token_id: Uuid::from_u128(2),
         tenant: None,
-        role: Role::Operator,
-        scopes: vec![],
+        role: Some(Role::Operator),
+        scopes: Vec::new(),
+        began_at: kernel::Position(1),
+        authenticated_at: now,
+        methods: Vec::new(),
         ttl: Duration::from_secs(900),
     };
     tokens.sign(grant, now).expect("there is a key").0

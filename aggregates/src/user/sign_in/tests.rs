@@ -251,6 +251,44 @@ fn one_session_or_all_of_them_end() {
         .and_again_nothing();
 }
 
+/// UC-TENANT-SESSION-REVOKE: a tenant's administrator ends what reaches the tenant, and nothing else.
+#[test]
+fn the_sessions_that_reach_a_tenant_end() {
+    let in_tenant = |number, of: Option<u128>| {
+        let UserEvent::LoginSucceeded {
+            session,
+            method,
+            device,
+            new_device,
+            origin,
+            token_hash,
+            at,
+            expires_at,
+            ..
+        } = logged_in(number, 0, number == 1)
+        else {
+            unreachable!()
+        };
+        let tenant = of.map(|of| id(of).into());
+        UserEvent::LoginSucceeded {
+            session,
+            tenant,
+            method,
+            device,
+            new_device,
+            origin,
+            token_hash,
+            at,
+            expires_at,
+        }
+    };
+    let because = SessionEnd::Administrator;
+    and_then([in_tenant(1, Some(0xa)), in_tenant(2, Some(0xb)), in_tenant(3, None)])
+        .when(UserCommand::EndSessionsIn { tenant: id(0xa).into(), because })
+        .then([1, 3].map(|number| UserEvent::SessionRevoked { session: session(number), because }))
+        .and_again_nothing();
+}
+
 #[test]
 fn one_session_more_than_there_may_be_ends_the_one_used_longest_ago() {
     let many = (0..SESSIONS_MAX as u128).map(|number| logged_in(number, number as i64, number == 0));

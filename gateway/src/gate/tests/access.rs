@@ -98,13 +98,50 @@ async fn the_state_of_a_tenant_bounds_what_its_members_may_do() {
     mode(AccessMode::Active);
     let reason = kernel::Confidential::new(TENANT, "unpaid".parse().unwrap());
     house.happened("tenant", TENANT.0, &TenantEvent::Suspended { reason });
-    assert_eq!(ask("GET", "/own").send().await.problem(), (403, "ERR-AUTH-403", "blocked"));
+    // What was signed in before is over, what is signed in since is blocked.
+    let ended = (401, "ERR-AUTH-440", "session_expired");
+    assert_eq!(ask("GET", "/own").send().await.problem(), ended);
+    let since = house.token(Role::Owner, Some(TENANT), &PERSON.to_string());
+    let again = || Ask::new(&router, "GET", "/own").bearer(&since);
+    assert_eq!(again().send().await.problem(), (403, "ERR-AUTH-403", "blocked"));
     // Who runs the platform still gets in, to reactivate it.
     let path = format!("/tenants/{TENANT}");
     assert_eq!(Ask::new(&router, "GET", &path).bearer(&house.operator()).send().await.status, 200);
     house.happened("tenant", TENANT.0, &TenantEvent::Reactivated { reason: None });
-    assert_eq!(ask("GET", "/own").send().await.status, 200);
+    assert_eq!(ask("GET", "/own").send().await.problem(), ended);
+    assert_eq!(again().send().await.status, 200);
     house.audit.take();
+}
+
+/// FR-AUTH-005
+#[tokio::test]
+async fn a_session_that_ended_takes_its_tokens_along_and_no_others() {
+    let house = House::new().await;
+    house.tenant(TENANT).await;
+    let router = house.router(map());
+    let owner = house.member(Role::Owner, MembershipKind::Staff);
+    let ask = || Ask::new(&router, "GET", "/own").bearer(&owner).send();
+    let because = schemas::values::SessionEnd::Logout;
+    let end =
+        |session: u128| UserEvent::SessionRevoked { session: uuid::Uuid::from_u128(session).into(), because };
+    house.happened("user", PERSON.0, &end(2));
+    assert_eq!(ask().await.status, 200);
+    // The session that the house's tokens belong to.
+    house.happened("user", PERSON.0, &end(1));
+    assert_eq!(ask().await.problem(), (401, "ERR-AUTH-440", "session_expired"));
+}
+
+/// RFC 9470
+#[tokio::test]
+async fn what_is_sensitive_wants_a_fresh_authentication() {
+    let house = House::new().await;
+    house.tenant(TENANT).await;
+    let router = house.router(map());
+    let owner = house.member(Role::Owner, MembershipKind::Staff);
+    let ask = || Ask::new(&router, "POST", "/own/sensitive").bearer(&owner).send();
+    assert_eq!(ask().await.status, 200);
+    house.clock.advance(TimeDelta::minutes(10));
+    assert_eq!(ask().await.problem(), (401, "ERR-AUTH-401", "fresh_authentication_required"));
 }
 
 #[tokio::test]
@@ -133,25 +170,37 @@ async fn a_token_ends_with_what_it_rests_on() {
     house.tenant(TENANT).await;
     let router = house.router(map());
     let ended = (401, "ERR-AUTH-440", "session_expired");
-    let owner = house.member(Role::Owner, MembershipKind::Staff);
-    let ask = || Ask::new(&router, "GET", "/own").bearer(&owner);
-    assert_eq!(ask().send().await.status, 200);
+    let first = house.member(Role::Owner, MembershipKind::Staff);
+    let ask = |token: &str| Ask::new(&router, "GET", "/own").bearer(token).send();
+    let fresh = || house.token(Role::Owner, Some(TENANT), &PERSON.to_string());
+    assert_eq!(ask(&first).await.status, 200);
     house.audit.take();
 
     house.happened("user", PERSON.0, &UserEvent::Disabled { reason: None });
-    assert_eq!(ask().send().await.problem(), ended);
+    assert_eq!(ask(&first).await.problem(), ended);
+    assert_eq!(ask(&fresh()).await.problem(), ended, "nor is there a new one while it lasts");
+    // What has ended does not come back, whatever made it end.
     house.happened("user", PERSON.0, &UserEvent::Enabled {});
-    assert_eq!(ask().send().await.status, 200);
+    assert_eq!(ask(&first).await.problem(), ended);
+    let second = fresh();
+    assert_eq!(ask(&second).await.status, 200);
     house.membership(&MembershipEvent::RoleChanged { from: Role::Owner, to: Role::User });
-    assert_eq!(ask().send().await.problem(), ended);
     house.membership(&MembershipEvent::RoleChanged { from: Role::User, to: Role::Owner });
-    assert_eq!(ask().send().await.status, 200);
+    assert_eq!(ask(&second).await.problem(), ended);
+    let third = fresh();
+    assert_eq!(ask(&third).await.status, 200);
+    let hash = kernel::Personal::new(PERSON, "$argon2id$x".parse().unwrap());
+    let changed = UserEvent::PasswordChanged { hash, because: schemas::values::PasswordChange::Reset };
+    house.happened("user", PERSON.0, &changed);
+    assert_eq!(ask(&third).await.problem(), ended);
+    let fourth = fresh();
+    assert_eq!(ask(&fourth).await.status, 200);
     for event in [MembershipEvent::Disabled {}, MembershipEvent::Removed {}] {
         house.membership(&event);
-        assert_eq!(ask().send().await.problem(), ended);
+        assert_eq!(ask(&fourth).await.problem(), ended);
     }
     house.clock.advance(TimeDelta::minutes(15));
-    assert_eq!(ask().send().await.problem(), (401, "ERR-AUTH-401", "invalid_token"));
+    assert_eq!(ask(&fourth).await.problem(), (401, "ERR-AUTH-401", "invalid_token"));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use projections::MembershipDirectory;
-use schemas::values::{MembershipStatus, Role};
+use schemas::values::{MembershipKind, MembershipStatus, Role};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -16,19 +16,36 @@ use crate::view::{UserView, words};
 #[schema(as = Me, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b12", "role": "owner", "scopes": [],
     "tenant": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11", "session": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b17",
-    "user": null
+    "user": null, "memberships": []
 }))]
 pub struct Me {
     /// The person's id, or what the token was issued to on the machine.
     pub id: String,
-    #[schema(schema_with = words::tenant_role)]
-    pub role: Role,
+    /// In the tenant; `null` while none is picked.
+    #[schema(schema_with = words::tenant_role_or_null)]
+    pub role: Option<Role>,
     /// What the token was limited to.
     pub scopes: Vec<String>,
-    pub tenant: Uuid,
+    /// The one that the token, or `x-org`, is about; `null`: none is picked.
+    pub tenant: Option<Uuid>,
     pub session: Option<Uuid>,
-    /// The person in the tenant; `null` for a token of no person.
+    /// The person in the tenant; `null` for a token of no person, and while none is picked.
     pub user: Option<UserView>,
+    /// Where the person may act: what `x-org` can pick, if the token is good for several.
+    pub memberships: Vec<MyMembership>,
+}
+
+/// A tenant that the caller belongs to.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "tenant": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11", "role": "owner", "kind": "staff"
+}))]
+pub struct MyMembership {
+    pub tenant: Uuid,
+    #[schema(schema_with = words::tenant_role)]
+    pub role: Role,
+    #[schema(schema_with = words::membership_kind)]
+    pub kind: MembershipKind,
 }
 
 /// Show the caller
@@ -39,22 +56,32 @@ pub struct Me {
     responses((status = OK, description = "The caller.", body = Me)),
 )]
 pub async fn get(read: Read) -> Result<Json<Me>, Problem> {
-    let tenant = read.tenant()?;
     let caller = &read.caller;
-    let user = match caller.person() {
-        None => None,
-        Some(person) => {
+    let user = match (caller.person(), caller.tenant) {
+        (Some(person), Some(tenant)) => {
             let client = read.connection("membership_directory").await?;
             let row = MembershipDirectory::of_person(&client, tenant, person).await?;
             row.filter(|row| row.status != MembershipStatus::Removed).map(UserView::of_membership)
         }
+        _ => None,
     };
+    let memberships = match caller.person() {
+        Some(person) => read.app.access.current(false)?.active_memberships(person),
+        None => Vec::new(),
+    };
+    // A token that is limited to a tenant tells of no other.
+    let limited_to = caller.tenant;
     Ok(Json(Me {
         id: caller.actor.id.clone(),
-        role: caller.role.ok_or_else(Problem::unexpected)?,
+        role: caller.role,
         scopes: caller.scopes.clone(),
-        tenant: tenant.0,
-        session: caller.session,
+        tenant: caller.tenant.map(|tenant| tenant.0),
+        session: caller.session.map(|session| session.id.0),
         user,
+        memberships: memberships
+            .into_iter()
+            .filter(|member| limited_to.is_none_or(|tenant| tenant == member.tenant))
+            .map(|member| MyMembership { tenant: member.tenant.0, role: member.role, kind: member.kind })
+            .collect(),
     }))
 }

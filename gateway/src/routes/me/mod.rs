@@ -1,3 +1,11 @@
-//! The caller, to themselves.
+//! The caller themself.
 
+pub mod change_password;
+pub mod confirm_totp;
+pub mod end_session;
+pub mod end_sessions;
 pub mod get;
+pub mod offer_totp;
+pub mod recovery_codes;
+pub mod remove_mfa;
+pub mod sessions;

@@ -30,7 +30,8 @@ impl InvitedUser {
 
 /// Invite a person
 ///
-/// By e-mail address: a person who is known already becomes a member of this tenant too. No mail is sent yet.
+/// By e-mail address: a person who is known already becomes a member of this tenant too. The link
+/// to accept it is mailed.
 #[utoipa::path(
     post,
     path = "/api/v1/users",

@@ -1,0 +1,10 @@
+//! Signing in and out.
+
+pub mod accept_invitation;
+pub mod forgot_password;
+pub mod log_in;
+pub mod log_out;
+pub mod log_out_all;
+pub mod refresh;
+pub mod reset_password;
+pub mod second_factor;

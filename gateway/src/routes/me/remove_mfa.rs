@@ -1,0 +1,22 @@
+//! `DELETE /api/v1/users/me/mfa/totp` (NFR-SEC-003)
+
+use aggregates::user::{User, UserCommand};
+use axum::http::StatusCode;
+
+use crate::extract::Write;
+use crate::problem::Problem;
+
+/// Do without the second factor
+///
+/// Recovery codes are void too. Wants a fresh authentication.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/users/me/mfa/totp",
+    tag = "me",
+    responses((status = NO_CONTENT, description = "There is no second factor any more.")),
+)]
+pub async fn remove_mfa(write: Write) -> Result<StatusCode, Problem> {
+    let (person, _) = write.caller.signed_in()?;
+    write.dispatch::<User>(person.0, UserCommand::RemoveMfa).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,410 @@
+//! Signing in: what the endpoints that lead there have in common (REQUIREMENTS §3).
+//!
+//! Ladder → person and hash, from the journal → the hashing pool → the person's aggregate, which decides on the hash that
+//! was verified → tokens. Unknown people go the same way, with nobody's hash (CON-SEC-009).
+
+use aggregates::user::{self, LogIn, SecondFactor, User, UserCommand, UserRejection};
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use engine::audit::{AuditFact, AuditOutcome};
+use engine::command::DispatchError;
+use kernel::{Claim, PersonId, Position, SessionId, TenantId};
+use schemas::values::{EmailAddress, LoginMethod, PasswordHash, PasswordPolicy, Role};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+use uuid::Uuid;
+use workflows::Links;
+use zeroize::Zeroizing;
+
+use crate::audit::Call;
+use crate::caller::Caller;
+use crate::extract::Write;
+use crate::keys::{Keys, random};
+use crate::passwords::hasher::HasherError;
+use crate::passwords::{About, HashError, Hasher, HasherSettings, Password, Verdict};
+use crate::problem::{Code, FieldError, Problem};
+use crate::slowdown::{Attempt, Finding, Ladder, LadderSettings, Outcome, Pass};
+use crate::state::App;
+use crate::tickets::{CHALLENGE_TTL, Challenge, RefreshToken, Tickets, hash_of};
+use crate::token::{Grant, TTL_MAX};
+
+/// What signing in works with.
+pub struct SignInParts {
+    pub hasher: Hasher,
+    pub ladder: Ladder,
+    pub tickets: Tickets,
+    pub links: Links,
+}
+
+impl SignInParts {
+    /// # Errors
+    /// The hashing pool can't be started.
+    pub fn start(keys: &Keys, hasher: &HasherSettings) -> Result<Self, HasherError> {
+        Ok(Self {
+            hasher: Hasher::start(hasher)?,
+            ladder: Ladder::new(LadderSettings::default()),
+            tickets: Tickets::new(&keys.of_use("tickets")),
+            links: links(keys),
+        })
+    }
+}
+
+/// Makes and reads the tokens of mailed links.
+pub fn links(keys: &Keys) -> Links {
+    Links::new(&keys.of_use("links"))
+}
+
+/// A person as the journal has them.
+#[derive(Debug)]
+pub struct Known {
+    pub person: PersonId,
+    pub state: user::Existing,
+}
+
+impl Known {
+    /// What a password of theirs is verified against; nothing for whoever may not sign in.
+    pub fn hash(&self) -> Option<&PasswordHash> {
+        let may = !self.state.disabled && !self.state.forgotten;
+        self.state.sign_in.password.as_ref().filter(|_| may).and_then(kernel::Personal::reveal)
+    }
+
+    /// Whom a new password is for.
+    pub fn about(&self) -> About {
+        let names = [&self.state.first_name, &self.state.last_name];
+        let names = names.into_iter().flatten().filter_map(|name| name.reveal().cloned()).collect();
+        About { email: self.state.email.reveal().cloned(), names, tenant: None }
+    }
+}
+
+fn unreadable(error: &engine::journal::ReadError) -> Problem {
+    tracing::warn!(%error, "a person could not be looked up");
+    Problem::unavailable("database")
+}
+
+/// The person who holds an address. Unknown ones cost the same reads.
+///
+/// # Errors
+/// ERR-SYS-503
+pub async fn by_address(app: &App, email: &EmailAddress) -> Result<Option<Known>, Problem> {
+    let claim = Claim::new(user::EMAIL_CLAIM, email.as_str());
+    let holder = app.engine.claim_holder(&claim).await.map_err(|error| unreadable(&error))?;
+    let id = holder.map_or_else(|| app.ids.fresh(), |stream| stream.id);
+    by_id(app, PersonId(id)).await
+}
+
+/// A person by id.
+///
+/// # Errors
+/// ERR-SYS-503
+pub async fn by_id(app: &App, person: PersonId) -> Result<Option<Known>, Problem> {
+    let (user, _) = app.engine.look::<User>(person.0).await.map_err(|error| unreadable(&error))?;
+    Ok(user.existing().map(|state| Known { person, state: state.clone() }))
+}
+
+/// The one answer to whoever can't sign in, for whatever reason.
+pub fn invalid_credentials() -> Problem {
+    Problem::unauthenticated("invalid_credentials")
+}
+
+impl From<HashError> for Problem {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Busy { retry_after } => Self::new(Code::TooMany, "busy").with_retry_after(retry_after),
+            // Told like a wrong password; the operator reads of it in the log.
+            HashError::Unverifiable => {
+                tracing::error!("a stored password's hash can't be verified: its person has to reset it");
+                invalid_credentials()
+            }
+            HashError::Failed => Self::unavailable("hashing"),
+        }
+    }
+}
+
+/// Asks the ladder.
+///
+/// # Errors
+/// ERR-RATE-429 `slow_down`
+pub fn may_try<B>(write: &Write<B>, account: [u8; 32], known_device: Option<Uuid>) -> Result<Pass, Problem> {
+    let address = write.origin().address.as_deref().and_then(|address| address.parse().ok());
+    let attempt = Attempt { account, address, known_device };
+    write
+        .app
+        .sign_in
+        .ladder
+        .ask(&attempt, write.now())
+        .map_err(|slow| Problem::new(Code::TooMany, "slow_down").with_retry_after(slow.retry_after))
+}
+
+/// Tells the ladder how it came out, and the audit trail what it noticed.
+pub fn settle<B>(write: &Write<B>, pass: Pass, outcome: Outcome, person: Option<PersonId>) {
+    for finding in write.app.sign_in.ladder.told(pass, outcome, write.now()) {
+        noticed(write, finding, person);
+    }
+}
+
+/// An attack is an entry of its own, once per rise. It waits for nobody, and if it can't be queued it is counted.
+fn noticed<B>(write: &Write<B>, finding: Finding, person: Option<PersonId>) {
+    tracing::warn!(finding = finding.as_str(), "sign-in is attacked; the ladder slows it");
+    let call = Call { action: "sign_in:attacked", ..write.call() };
+    let fact = AuditFact {
+        outcome: AuditOutcome::Denied,
+        status: StatusCode::TOO_MANY_REQUESTS.as_u16(),
+        code: Some(Code::TooMany.as_str().to_owned()),
+        detail: Some(finding.as_str().to_owned()),
+        resource_type: person.map(|_| "user".to_owned()),
+        resource_id: person.map(|person| person.to_string()),
+        count: 1,
+    };
+    if let Err(error) = write.app.audit.enqueue(&call, fact) {
+        tracing::error!(%error, "what the ladder noticed could not be audited");
+    }
+}
+
+/// Verifies a password, or does as much for nobody's.
+///
+/// # Errors
+/// ERR-RATE-429, ERR-SYS-503: then nobody has learnt anything.
+pub async fn verify(
+    app: &App,
+    password: &Password,
+    known: Option<&Known>,
+) -> Result<Option<(PasswordHash, bool)>, Problem> {
+    let Some(hash) = known.and_then(Known::hash) else {
+        app.sign_in.hasher.verify_nothing(password).await?;
+        return Ok(None);
+    };
+    Ok(match app.sign_in.hasher.verify(password, hash).await {
+        Ok(Verdict::Right { rehash }) => Some((hash.clone(), rehash)),
+        Ok(Verdict::Wrong) => None,
+        Err(HashError::Unverifiable) => {
+            tracing::error!("a stored password's hash can't be verified: its person has to reset it");
+            None
+        }
+        Err(error) => return Err(error.into()),
+    })
+}
+
+/// Judges a new password and hashes it.
+///
+/// # Errors
+/// ERR-VAL-422 `weak_password`, with the rules it breaks; ERR-RATE-429; ERR-SYS-503.
+pub async fn new_password(app: &App, password: &Password, about: &About) -> Result<PasswordHash, Problem> {
+    let hasher = &app.sign_in.hasher;
+    let broken = hasher.judge(PasswordPolicy::default(), password, about).await?;
+    if !broken.is_empty() {
+        let error = |rule: &crate::passwords::Broken| {
+            FieldError::body("/password", format!("{}: {rule}", rule.word()))
+        };
+        let errors = broken.iter().map(error).collect();
+        return Err(Problem { errors, ..Problem::rule("weak_password") });
+    }
+    Ok(hasher.hash(password).await?)
+}
+
+/// For which tenant a session is to be: the one that is asked for, else the person's only one, else none in particular.
+///
+/// # Errors
+/// ERR-AUTH-403 `wrong_org`: they don't belong to the one that was asked for, or to none at all. ERR-SYS-503.
+pub fn tenant_of_session(
+    app: &App,
+    person: PersonId,
+    asked: Option<TenantId>,
+) -> Result<Option<TenantId>, Problem> {
+    let memberships = app.access.current(false)?.active_memberships(person);
+    let wrong = || Problem::forbidden("wrong_org");
+    match (asked, &memberships[..]) {
+        (Some(asked), all) if all.iter().any(|member| member.tenant == asked) => Ok(Some(asked)),
+        (Some(_), _) | (None, []) => Err(wrong()),
+        (None, [only]) => Ok(Some(only.tenant)),
+        (None, _) => Ok(None),
+    }
+}
+
+/// A login that is about to be decided.
+pub struct Begin {
+    pub person: PersonId,
+    pub tenant: Option<TenantId>,
+    /// The hash that the password was verified against.
+    pub checked: PasswordHash,
+    pub device: Uuid,
+    pub second_factor: Option<SecondFactor>,
+}
+
+/// What became of it.
+pub enum Begun {
+    Session(Box<Response>),
+    /// ERR-AUTH-461
+    SecondFactorRequired,
+    SecondFactorWrong,
+    /// Meanwhile the password was changed, or the person disabled.
+    Refused,
+}
+
+/// Begins a session, and answers with its tokens.
+///
+/// # Errors
+/// Whatever dispatch refuses but for what [`Begun`] names.
+pub async fn begin<B>(write: &mut Write<B>, wish: Begin, account: &[u8; 32]) -> Result<Begun, Problem> {
+    let now = write.now();
+    let session = SessionId(write.app.ids.fresh());
+    let secret = random::<32>().map_err(|_| Problem::unexpected())?;
+    let shown = wish.second_factor.is_some();
+    act_as(write, wish.person, wish.tenant)?;
+    let origin = write.origin().clone();
+    let command = UserCommand::LogIn(Box::new(LogIn {
+        session,
+        tenant: wish.tenant,
+        method: LoginMethod::Password,
+        checked: wish.checked,
+        second_factor: wish.second_factor,
+        second_factor_required: false,
+        device: wish.device,
+        origin: Some(origin).filter(|origin| *origin != kernel::Origin::default()),
+        token_hash: hash_of(&secret),
+        now,
+        expires_at: now + crate::tickets::SESSION_IDLE_MAX,
+    }));
+    let receipt = match write.try_dispatch::<User>(wish.person.0, command).await {
+        Ok(receipt) => receipt,
+        Err(DispatchError::Rejected { rejection, .. }) => {
+            return Ok(match rejection {
+                UserRejection::SecondFactorRequired => Begun::SecondFactorRequired,
+                UserRejection::SecondFactorWrong => Begun::SecondFactorWrong,
+                _ => Begun::Refused,
+            });
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let began_at = receipt.position.ok_or_else(Problem::unexpected)?.position;
+    let tickets = &write.app.sign_in.tickets;
+    let of = (wish.person, session, wish.tenant);
+    let token = tickets.first_refresh_token(of, began_at, now, shown, secret);
+    let device = tickets.device_text(account, wish.device);
+    Ok(Begun::Session(Box::new(issue(&write.app, &token, write.caller.role, Some(device), now)?)))
+}
+
+/// From here on the request is the person's, who has shown who they are.
+///
+/// # Errors
+/// ERR-SYS-503
+pub fn act_as<B>(write: &mut Write<B>, person: PersonId, tenant: Option<TenantId>) -> Result<(), Problem> {
+    let role = role_in(&write.app, person, tenant)?;
+    write.caller = Caller::of_person(person, tenant, role);
+    write.tenant = tenant;
+    if let Some(tenant) = tenant {
+        write.in_tenant(tenant);
+    }
+    Ok(())
+}
+
+/// The role of a membership; `None` if there is none, or no tenant.
+///
+/// # Errors
+/// ERR-SYS-503
+pub fn role_in(app: &App, person: PersonId, tenant: Option<TenantId>) -> Result<Option<Role>, Problem> {
+    let Some(tenant) = tenant else { return Ok(None) };
+    Ok(app.access.current(false)?.membership(tenant, person).map(|member| member.role))
+}
+
+/// The problem that asks for the second factor, and what goes on with it.
+pub fn second_factor_wanted(app: &App, challenge: &Challenge) -> Problem {
+    let members = json!({
+        "challenge": *app.sign_in.tickets.challenge_text(challenge),
+        "methods": ["totp", "recovery_code"],
+        "expires_in": CHALLENGE_TTL.num_seconds(),
+    });
+    let serde_json::Value::Object(members) = members else { return Problem::unexpected() };
+    Problem::second_factor(members)
+}
+
+/// What signing in and refreshing answer.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionTokens, example = json!({
+    "access_token": "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln", "token_type": "Bearer", "expires_in": 900,
+    "refresh_token": "tr_AZLwwWoAcACAAAAAAAAAAg", "refresh_expires_at": "2027-01-08T09:00:00Z",
+    "session": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b17", "tenant": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11",
+    "device": "AZLwwWoAcACAAAAAAAAAYQ"
+}))]
+pub struct SessionTokens {
+    /// A JWT; see `GET /.well-known/jwks.json`.
+    pub access_token: String,
+    #[schema(example = "Bearer")]
+    pub token_type: &'static str,
+    /// How long the access token lives, in seconds.
+    pub expires_in: u64,
+    /// To be used once, at `POST /auth/refresh`.
+    pub refresh_token: String,
+    /// Unless it is refreshed before.
+    pub refresh_expires_at: DateTime<Utc>,
+    pub session: Uuid,
+    /// `null`: the session is good for all tenants of the person's; `x-org` picks one for each request.
+    pub tenant: Option<Uuid>,
+    /// For the next login on this device: whoever shows it is not slowed down by what strangers try. Only after a login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+}
+
+/// Signs an access token beside a refresh token.
+///
+/// # Errors
+/// ERR-SYS-500: it can't be signed.
+pub fn issue(
+    app: &App,
+    refresh: &RefreshToken,
+    role: Option<Role>,
+    device: Option<Zeroizing<String>>,
+    now: DateTime<Utc>,
+) -> Result<Response, Problem> {
+    let methods: &[&str] = if refresh.second_factor { &["pwd", "otp", "mfa"] } else { &["pwd"] };
+    let grant = Grant {
+        subject: refresh.person.to_string(),
+        session: refresh.session.0,
+        token_id: app.ids.fresh(),
+        tenant: refresh.tenant,
+        role,
+        scopes: Vec::new(),
+        began_at: refresh.began_at,
+        authenticated_at: refresh.authenticated_at,
+        methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+        ttl: TTL_MAX,
+    };
+    let (access_token, _) = app.keys.tokens.sign(grant, now).map_err(|error| {
+        tracing::error!(%error, "no token can be signed");
+        Problem::unexpected()
+    })?;
+    let tokens = SessionTokens {
+        access_token,
+        token_type: "Bearer",
+        expires_in: TTL_MAX.as_secs(),
+        refresh_token: app.sign_in.tickets.refresh_text(refresh).to_string(),
+        refresh_expires_at: refresh.expires_at(now),
+        session: refresh.session.0,
+        tenant: refresh.tenant.map(|tenant| tenant.0),
+        device: device.map(|device| device.to_string()),
+    };
+    let mut response = Json(tokens).into_response();
+    // RFC 6749 §5.1
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// True if nothing has ended a session that began somewhere: neither the person, nor the tenant, nor the membership.
+///
+/// # Errors
+/// ERR-SYS-503
+pub fn stands(app: &App, token: &RefreshToken) -> Result<bool, Problem> {
+    let access = app.access.current(false)?;
+    if !access.session_stands(token.person, token.session, token.began_at) {
+        return Ok(false);
+    }
+    let Some(tenant) = token.tenant else { return Ok(true) };
+    let after = |ended_at: Position| token.began_at >= ended_at;
+    let member = access.membership(tenant, token.person);
+    Ok(access.tenant(tenant).is_some_and(|tenant| after(tenant.ended_at))
+        && member.is_some_and(|member| {
+            member.status == schemas::values::MembershipStatus::Active && after(member.ended_at)
+        }))
+}
