@@ -17,6 +17,7 @@ mod json;
 mod lifecycle;
 mod names;
 mod plan;
+mod policy;
 mod role;
 
 pub use access::{AccessMode, MembershipKind, effective_access};
@@ -30,6 +31,7 @@ pub use lifecycle::{
 };
 pub use names::{ApplicationName, PersonName, Reason, ReasonCode, Slug, TenantName};
 pub use plan::{Limits, Plan, TRIAL_DAYS};
+pub use policy::PolicyText;
 pub use role::Role;
 
 use std::borrow::Cow;
