@@ -24,6 +24,7 @@ mod members;
 pub mod observe;
 pub mod openapi;
 pub mod patience;
+pub mod policy;
 mod private_postgres;
 pub mod problem;
 pub mod readiness;

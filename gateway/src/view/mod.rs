@@ -3,6 +3,7 @@
 mod application;
 mod audit;
 mod flag;
+mod policy;
 mod tenant;
 mod user;
 pub mod words;
@@ -10,6 +11,7 @@ pub mod words;
 pub use application::{ApplicationView, IssuedKeyView, KeyView, RotatedKeyView};
 pub use audit::AuditView;
 pub use flag::FlagView;
+pub use policy::PolicyView;
 pub use tenant::{OwnTenantView, TenantView};
 pub use user::{MembershipView, UserMembership, UserView};
 
