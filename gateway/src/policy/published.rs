@@ -29,7 +29,7 @@ pub struct PolicyMemory {
 
 /// What is known of one policy.
 enum Known {
-    InForce(PublishedPolicy),
+    InForce(Box<PublishedPolicy>),
     /// Its stream can't be folded.
     Closed,
 }
@@ -70,7 +70,7 @@ impl PolicyMemory {
     pub fn all(&self) -> Vec<PublishedPolicy> {
         let known = self.lock();
         let in_force = known.values().filter_map(|(_, known)| match known {
-            Known::InForce(policy) => Some(policy.clone()),
+            Known::InForce(policy) => Some(PublishedPolicy::clone(policy)),
             Known::Closed => None,
         });
         in_force.collect()
@@ -78,7 +78,7 @@ impl PolicyMemory {
 
     pub fn get(&self, id: Uuid) -> Option<PublishedPolicy> {
         match self.lock().get(&id)? {
-            (_, Known::InForce(policy)) => Some(policy.clone()),
+            (_, Known::InForce(policy)) => Some(PublishedPolicy::clone(policy)),
             (_, Known::Closed) => None,
         }
     }
@@ -104,15 +104,16 @@ impl PolicyMemory {
         let mut published = Published::default();
         for (id, (_, known)) in known {
             match known {
-                Known::InForce(PublishedPolicy { read: Ok(policy), .. }) => {
-                    published.policies.push(policy.clone());
-                }
-                Known::InForce(PublishedPolicy { text, .. }) => {
-                    // Which actions it names can be read from what doesn't fit the schema, but not from what is no Cedar.
-                    let parsed = Policy::parse(None, text.as_str());
-                    let names = parsed.map_or(ActionConstraint::Any, |policy| policy.action_constraint());
-                    published.unreadable.push((name(*id), names));
-                }
+                Known::InForce(policy) => match &policy.read {
+                    Ok(policy) => published.policies.push(policy.clone()),
+                    Err(_) => {
+                        // Which actions it names can be read from what doesn't fit the schema, but not from what is no
+                        // Cedar.
+                        let parsed = Policy::parse(None, policy.text.as_str());
+                        let names = parsed.map_or(ActionConstraint::Any, |policy| policy.action_constraint());
+                        published.unreadable.push((name(*id), names));
+                    }
+                },
                 Known::Closed => published.unreadable.push((name(*id), ActionConstraint::Any)),
             }
         }
@@ -171,7 +172,7 @@ impl MemoryProjection for PolicyMemory {
         }
         let mut known = self.lock();
         match change {
-            Some(policy) => known.insert(id, (envelope.shard, Known::InForce(policy))),
+            Some(policy) => known.insert(id, (envelope.shard, Known::InForce(Box::new(policy)))),
             None => known.remove(&id),
         };
         self.exchange(&known)
