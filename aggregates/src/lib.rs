@@ -6,6 +6,7 @@
 
 pub mod application;
 pub mod membership;
+pub mod policy;
 pub mod tenant;
 pub mod user;
 
@@ -14,5 +15,6 @@ mod testing;
 
 pub use application::{Application, ApplicationCommand, ApplicationRejection};
 pub use membership::{Membership, MembershipCommand, MembershipRejection};
+pub use policy::{Policy, PolicyCommand, PolicyRejection};
 pub use tenant::{Tenant, TenantCommand, TenantRejection};
 pub use user::{User, UserCommand, UserRejection};

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use aggregates::tenant::{Provision, Trial};
 use aggregates::user::{LogIn, SecondFactor};
 use aggregates::{
-    Application, ApplicationCommand, Membership, MembershipCommand, Tenant, TenantCommand, User, UserCommand,
+    Application, ApplicationCommand, Membership, MembershipCommand, Policy, PolicyCommand, Tenant,
+    TenantCommand, User, UserCommand,
 };
 use chrono::{DateTime, Utc};
 use kernel::{ClaimChange, Decider, Event, Rejection, SessionId};
@@ -33,6 +34,11 @@ proptest! {
     #[test]
     fn a_membership_is_sound(commands in vec(membership_command(), 1..40)) {
         is_sound::<Membership>(commands)?;
+    }
+
+    #[test]
+    fn a_policy_is_sound(commands in vec(policy_command(), 1..20)) {
+        is_sound::<Policy>(commands)?;
     }
 
     #[test]
@@ -325,6 +331,15 @@ fn membership_command() -> impl Strategy<Value = MembershipCommand> {
         1 => Just(MembershipCommand::Disable),
         1 => Just(MembershipCommand::Enable),
         1 => Just(MembershipCommand::Remove),
+    ]
+}
+
+fn policy_command() -> impl Strategy<Value = PolicyCommand> {
+    const TEXTS: &[&str] =
+        &["permit (principal, action, resource);", "forbid (principal, action, resource);"];
+    prop_oneof![
+        2 => one(TEXTS).prop_map(|text| PolicyCommand::Publish { text }),
+        1 => Just(PolicyCommand::Withdraw),
     ]
 }
 

@@ -73,6 +73,7 @@ fn holder(claims: Claims) -> Result<Caller, Problem> {
         id: claims.sid.into(),
         began_at: Position(claims.ver),
         authenticated_at: DateTime::from_timestamp(claims.auth_time, 0).ok_or_else(invalid)?,
+        second_factor: claims.amr.iter().any(|method| method == "mfa"),
     };
     let caller = Caller {
         actor,

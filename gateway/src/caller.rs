@@ -29,6 +29,8 @@ pub struct Login {
     pub began_at: Position,
     /// When its holder proved who they are.
     pub authenticated_at: DateTime<Utc>,
+    /// A second factor was part of it.
+    pub second_factor: bool,
 }
 
 impl Caller {

@@ -1,8 +1,9 @@
 //! The gate: every request passes it, and it carries out what its endpoint's entry in the URL map says.
 //!
-//! Authenticate → `x-org` → role and scope → tenant → status and access mode → handler → audit. What isn't allowed
-//! expressly is refused (REQUIREMENTS §1, rule 2). Everything runs in a task of its own, so that a client that
-//! hangs up can't keep its call out of the audit trail.
+//! Authenticate → `x-org` → tenant, its status and access mode → policies → handler → audit (REQUIREMENTS §4). The gate
+//! finds out who asks for what; whether they may is for the policies to say ([`crate::policy`]), and what none permits
+//! is refused. Everything runs in a task of its own, so that a client that hangs up can't keep its call out of the
+//! audit trail.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -14,9 +15,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use engine::ledger::LedgerError;
 use futures::FutureExt;
-use kernel::{ActorKind, ApplicationId, TenantId};
+use kernel::{ActorKind, TenantId};
 use projections::AccessMemory;
-use schemas::values::{AccessMode, MembershipKind};
+use schemas::values::{AccessMode, MembershipKind, TenantStatus};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -26,6 +27,7 @@ use crate::audit::Call;
 use crate::authenticate::{authenticate, in_tenant, picked_tenant};
 use crate::caller::Caller;
 use crate::endpoint::{Audited, Endpoint, FRESH_FOR, TenantRule};
+use crate::policy::{Detail, PolicyId, Question, Resource};
 use crate::problem::{Code, Problem};
 use crate::report::Report;
 use crate::request::RequestInfo;
@@ -48,6 +50,8 @@ pub struct Admitted {
     pub caller: Caller,
     /// The tenant it concerns.
     pub tenant: Option<TenantId>,
+    /// The policies that let it in.
+    pub policies: Arc<[PolicyId]>,
     pub info: RequestInfo,
     pub report: Report,
 }
@@ -112,17 +116,18 @@ async fn carry_out(
     app: &AppState,
     endpoint: &Arc<Endpoint>,
     call: Call,
-    checked: Result<(), Problem>,
+    checked: Result<Vec<PolicyId>, Problem>,
     mut request: Request,
     next: Next,
 ) -> Response {
     let report = Report::default();
     let response = match checked {
-        Ok(()) => {
+        Ok(policies) => {
             request.extensions_mut().insert(Admitted {
                 endpoint: Arc::clone(endpoint),
                 caller: call.caller.clone(),
                 tenant: call.tenant,
+                policies: policies.into(),
                 info: call.info.clone(),
                 report: report.clone(),
             });
@@ -148,66 +153,66 @@ async fn handle(app: &App, endpoint: &Endpoint, request: Request, next: Next) ->
     }
 }
 
-/// Who, whether, and on which tenant. `call` tells as much as was found out before a refusal.
+/// Who, whether, and on which tenant: the policies that let it in. `call` tells as much as was found out before a refusal.
 fn check(
     app: &App,
     endpoint: &Endpoint,
     parts: &Parts,
     params: &RawPathParams,
     call: &mut Call,
-) -> Result<(), Problem> {
-    if endpoint.anyone {
-        return Ok(());
-    }
-    call.caller = authenticate(app, &parts.headers, endpoint.serves_stale)?;
-    call.tenant = call.caller.tenant;
-    call.caller.tenant = picked_tenant(&parts.headers, &call.caller)?;
-    in_tenant(app, &mut call.caller, endpoint.serves_stale)?;
-    if !may(endpoint, &call.caller) {
-        return Err(Problem::forbidden("forbidden"));
-    }
-    if endpoint.fresh && !is_fresh(app, &call.caller) {
-        return Err(Problem::unauthenticated("fresh_authentication_required"));
-    }
-    let tenant = match endpoint.tenant {
-        // Credentials that are limited to a tenant don't reach all of them.
-        TenantRule::Platform if call.caller.tenant.is_some() && !is_application(&call.caller) => {
-            return Err(Problem::forbidden("wrong_org"));
-        }
-        TenantRule::Platform => None,
-        TenantRule::Caller => {
-            call.tenant = call.caller.tenant;
-            return Ok(());
-        }
-        TenantRule::Own => Some(call.caller.tenant.ok_or_else(|| Problem::forbidden("wrong_org"))?),
-        TenantRule::Path(name) => Some(of_path(params, name, &call.caller)?),
-        TenantRule::Connected => Some(named(parts, &mut call.caller)?),
+) -> Result<Vec<PolicyId>, Problem> {
+    let target = if endpoint.anyone {
+        Ok(None)
+    } else {
+        call.caller = authenticate(app, &parts.headers, endpoint.serves_stale)?;
+        call.tenant = call.caller.tenant;
+        call.caller.tenant = picked_tenant(&parts.headers, &call.caller)?;
+        in_tenant(app, &mut call.caller, endpoint.serves_stale)?;
+        target(endpoint, parts, params, &mut call.caller)
     };
-    if let Some(tenant) = tenant.or(call.caller.tenant) {
-        if let Some(application) = call.caller.application() {
-            connected(app, tenant, application)?;
-        }
+    let known = Known::of(app, endpoint, &call.caller, target);
+    let decision = app.authorizer.decide(&Question {
+        action: endpoint.action,
+        caller: &call.caller,
+        kind: known.kind,
+        mfa: call.caller.session.is_some_and(|session| session.second_factor),
+        resource: known.resource,
+        connected: known.connected,
+        mutates: endpoint.mutates,
+        when_blocked: endpoint.when_blocked,
+        now: app.clock.now(),
+    });
+    // Whose tenant it is hears of it, but not of a stranger.
+    let concerns = !decision.determining.is_empty() && decision.detail != Some(Detail::Hidden);
+    if let (true, Some(tenant)) = (concerns, known.tenant) {
         call.tenant = Some(tenant);
-        if !call.caller.is_platform() {
-            lives(app, endpoint, tenant, &call.caller)?;
+    }
+    match (decision.detail, known.doubt) {
+        (None | Some(Detail::Blocked), Some(doubt)) => Err(doubt),
+        (None, None) if endpoint.fresh && !is_fresh(app, &call.caller) => {
+            Err(Problem::unauthenticated("fresh_authentication_required"))
+        }
+        (None, None) => Ok(decision.determining),
+        (Some(detail), _) => {
+            tracing::debug!(action = endpoint.action, policies = ?decision.determining, "refused by policy");
+            Err(detail.problem())
         }
     }
-    Ok(())
 }
 
-fn is_application(caller: &Caller) -> bool {
-    caller.application().is_some()
-}
-
-/// Default deny: an endpoint names whom it lets in.
-fn may(endpoint: &Endpoint, caller: &Caller) -> bool {
-    if is_application(caller) {
-        return endpoint.scope.is_some_and(|scope| caller.has_scope(scope));
-    }
-    match caller.role {
-        Some(role) => endpoint.roles.contains(&role),
-        // A person who picked no tenant is themself.
-        None => endpoint.tenant == TenantRule::Caller && caller.person().is_some(),
+/// The tenant it is about. `None`: none in particular.
+fn target(
+    endpoint: &Endpoint,
+    parts: &Parts,
+    params: &RawPathParams,
+    caller: &mut Caller,
+) -> Result<Option<TenantId>, Problem> {
+    match endpoint.tenant {
+        TenantRule::Platform => Ok(caller.tenant.filter(|_| caller.application().is_some())),
+        TenantRule::Caller => Ok(caller.tenant),
+        TenantRule::Own => caller.tenant.map(Some).ok_or_else(|| Problem::forbidden("wrong_org")),
+        TenantRule::Path(name) => of_path(params, name).map(Some),
+        TenantRule::Connected => named(parts, caller).map(Some),
     }
 }
 
@@ -216,17 +221,11 @@ fn is_fresh(app: &App, caller: &Caller) -> bool {
     caller.session.is_some_and(|session| app.clock.now() - session.authenticated_at < FRESH_FOR)
 }
 
-fn of_path(params: &RawPathParams, name: &str, caller: &Caller) -> Result<TenantId, Problem> {
+fn of_path(params: &RawPathParams, name: &str) -> Result<TenantId, Problem> {
     let text = params.iter().find(|(key, _)| *key == name).map(|(_, value)| value);
-    let tenant = text
-        .and_then(|text| Uuid::try_parse(text).ok())
+    text.and_then(|text| Uuid::try_parse(text).ok())
         .map(TenantId)
-        .ok_or_else(|| Problem::parameter(name, "is not a UUID"))?;
-    let reaches = match caller.tenant {
-        Some(own) => own == tenant,
-        None => caller.is_platform(),
-    };
-    if reaches { Ok(tenant) } else { Err(Problem::hidden()) }
+        .ok_or_else(|| Problem::parameter(name, "is not a UUID"))
 }
 
 /// The tenant an application names, by `?tenant=` or by `x-org`.
@@ -250,34 +249,68 @@ fn named(parts: &Parts, caller: &mut Caller) -> Result<TenantId, Problem> {
     Ok(tenant)
 }
 
-/// An application sees the tenants it is connected to, and no others.
-fn connected(app: &App, tenant: TenantId, application: ApplicationId) -> Result<(), Problem> {
-    let flags = app.flags.memory.tenant(tenant);
-    if flags.is_some_and(|flags| flags.applications.contains(&application)) {
-        Ok(())
-    } else {
-        Err(Problem::hidden())
-    }
+/// What policies are told of the tenant, and of the caller in it.
+struct Known {
+    tenant: Option<TenantId>,
+    resource: Resource,
+    kind: MembershipKind,
+    connected: bool,
+    /// Why it can't be carried out even if the policies let it in: they were asked on an assumption. Told only to whom
+    /// they don't refuse for another reason, so that nobody learns by it what they may not know.
+    doubt: Option<Problem>,
 }
 
-/// A tenant's status and access mode decide what its members and applications may do in it (REQUIREMENTS §4).
-fn lives(app: &App, endpoint: &Endpoint, tenant: TenantId, caller: &Caller) -> Result<(), Problem> {
-    if endpoint.when_blocked {
-        return Ok(());
+impl Known {
+    fn of(
+        app: &App,
+        endpoint: &Endpoint,
+        caller: &Caller,
+        target: Result<Option<TenantId>, Problem>,
+    ) -> Self {
+        let kind = MembershipKind::Staff;
+        let nowhere =
+            Self { tenant: None, resource: Resource::Platform, kind, connected: false, doubt: None };
+        if endpoint.tenant == TenantRule::Caller {
+            // Whatever becomes of the tenant, they look after themselves.
+            return Self { tenant: caller.tenant, resource: Resource::Account, ..nowhere };
+        }
+        match target {
+            Ok(None) => nowhere,
+            Ok(Some(tenant)) => Self::of_tenant(app, endpoint, caller, tenant),
+            // It can't be told which tenant they mean: would they be let in if it were theirs, and active?
+            Err(problem) => {
+                let id = caller.tenant.unwrap_or(TenantId(Uuid::nil()));
+                let (mode, status) = (AccessMode::Active, Some(TenantStatus::Active));
+                let resource = Resource::Tenant { id, mode, status };
+                Self { resource, connected: true, doubt: Some(problem), ..nowhere }
+            }
+        }
     }
-    let access = app.access.current(endpoint.serves_stale)?;
-    if access.tenant_is_closed(tenant) {
-        return Err(Problem::unavailable("quarantined"));
-    }
-    let kind = kind(access, tenant, caller);
-    // A tenant that isn't there lets nobody do anything.
-    let mode =
-        access.tenant(tenant).map_or(AccessMode::Blocked, |tenant| tenant.effective(kind, app.clock.now()));
-    match mode {
-        AccessMode::Active => Ok(()),
-        AccessMode::ReadOnly if !endpoint.mutates => Ok(()),
-        AccessMode::ReadOnly => Err(Problem::forbidden("read_only")),
-        AccessMode::Blocked => Err(Problem::forbidden("blocked")),
+
+    /// A tenant's status and access mode decide what its members and applications may do in it (REQUIREMENTS §4).
+    fn of_tenant(app: &App, endpoint: &Endpoint, caller: &Caller, id: TenantId) -> Self {
+        // Who runs the platform, and what works in a blocked tenant, goes on with what this node knew last.
+        let bound = !(caller.is_platform() || endpoint.when_blocked);
+        let stale = endpoint.serves_stale;
+        let current = app.policies.current(stale).and_then(|()| app.access.current(stale));
+        let (access, doubt) = match current {
+            Err(problem) if bound => (&*app.access.memory, Some(problem)),
+            Ok(access) if bound && access.tenant_is_closed(id) => {
+                (access, Some(Problem::unavailable("quarantined")))
+            }
+            Ok(access) => (access, None),
+            Err(_) => (&*app.access.memory, None),
+        };
+        let kind = kind(access, id, caller);
+        let state = access.tenant(id).filter(|_| doubt.is_none());
+        // A tenant that isn't there lets nobody do anything.
+        let mode = state.map_or(AccessMode::Blocked, |state| state.effective(kind, app.clock.now()));
+        let resource = Resource::Tenant { id, mode, status: state.map(|state| state.status()) };
+        // An application sees the tenants it is connected to, and no others.
+        let connected = caller.application().is_some_and(|application| {
+            app.flags.memory.tenant(id).is_some_and(|flags| flags.applications.contains(&application))
+        });
+        Self { tenant: Some(id), resource, kind, connected, doubt }
     }
 }
 

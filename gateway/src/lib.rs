@@ -25,6 +25,7 @@ pub mod observe;
 pub mod openapi;
 pub mod passwords;
 pub mod patience;
+pub mod policy;
 mod private_postgres;
 pub mod problem;
 pub mod readiness;

@@ -12,6 +12,7 @@ use engine::projection::{Memories, Projector};
 use serde::Serialize;
 use tokio_postgres::error::SqlState;
 
+use crate::policy::PolicyMemory;
 use crate::state::FRESH_FOR;
 
 /// How long the database may take to answer the simplest question.
@@ -26,6 +27,7 @@ pub struct Readiness {
     memories: Arc<Memories>,
     projector: Arc<Projector>,
     processes: Arc<Processes>,
+    policies: Arc<PolicyMemory>,
     database: Arc<Mutex<Database>>,
     stopping: Arc<AtomicBool>,
 }
@@ -92,8 +94,10 @@ impl Readiness {
         memories: Arc<Memories>,
         projector: Arc<Projector>,
         processes: Arc<Processes>,
+        policies: Arc<PolicyMemory>,
     ) -> Self {
-        Self { engine, memories, projector, processes, database: Arc::default(), stopping: Arc::default() }
+        let (database, stopping) = (Arc::default(), Arc::default());
+        Self { engine, memories, projector, processes, policies, database, stopping }
     }
 
     /// From now on not ready: load balancers look elsewhere while what is under way ends.
@@ -125,6 +129,7 @@ impl Readiness {
             self.database(),
             self.journal(),
             self.access(),
+            self.policies(),
             self.aggregates(),
             projections(&self.followers()),
         ]
@@ -229,6 +234,32 @@ impl Readiness {
             );
         }
         Component::ok(name, "current")
+    }
+
+    fn policies(&self) -> Component {
+        let name = "policies";
+        let unreadable = self.policies.unreadable();
+        if !unreadable.is_empty() {
+            let named: Vec<String> = unreadable.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+            let hint = format!(
+                "{} published policies can't be read by this server and refuse what they name: look at them under \
+                 /api/operator/policies, and publish them anew or withdraw them: {}",
+                unreadable.len(),
+                named.join(", ")
+            );
+            return Component::degraded(name, "unreadable", hint);
+        }
+        let erring = self.policies.authorizer().erring();
+        if erring.is_empty() {
+            return Component::ok(name, "in_force");
+        }
+        let named: Vec<String> =
+            erring.iter().take(NAMED_MAX).map(|(policy, times)| format!("{policy} {times} times")).collect();
+        let hint = format!(
+            "policies could not be evaluated, and refused: mend or withdraw them; the log says why: {}",
+            named.join(", ")
+        );
+        Component::degraded(name, "erring", hint)
     }
 
     fn aggregates(&self) -> Component {

@@ -29,11 +29,12 @@ use crate::database::{self, Database};
 use crate::endpoint::Listener;
 use crate::keys::{KeyStore, Keyring, Keys};
 use crate::listener::{serve_tcp, serve_unix};
+use crate::policy::{Authorizer, PolicyMemory, Sources};
 use crate::readiness::Readiness;
 use crate::recall::Recall;
 use crate::settings::Settings;
 use crate::sign_in::SignInParts;
-use crate::state::{Access, AppState, FlagSource, Parts};
+use crate::state::{Access, AppState, FlagSource, Parts, PolicySource};
 use crate::url_map::url_map;
 use crate::{cors, local, private_postgres, telemetry};
 
@@ -88,6 +89,9 @@ impl Server {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids: Arc<dyn Ids> = Arc::new(SystemIds);
         let metrics = telemetry::install().context("metrics can't be recorded")?;
+        let authorizer =
+            Authorizer::new(&Sources::builtin()).context("the policies are not as they must be")?;
+        let authorizer = Arc::new(authorizer);
         let data_dir = Arc::new(DataDir::take(&settings.store.data_dir())?);
         let node = data_dir.node(&*ids)?;
 
@@ -136,20 +140,28 @@ impl Server {
         ];
         let journal_feed = feeds[0].clone();
         let sign_in = SignInParts::start(&keys, &settings.hasher()).context("passwords can't be hashed")?;
-        let followed = follow(&engine, &keyring, &sign_in.links, Feeds::new(feeds), &pool, &clock).await?;
-        let Followed { projector, memories, processes, access, flags } = followed;
+        let followed =
+            follow(&engine, &keyring, &sign_in.links, Feeds::new(feeds), &pool, &clock, &authorizer).await?;
+        let Followed { projector, memories, processes, access, policies, flags } = followed;
         let recall =
             Recall { engine: &engine, keyring: &keyring, projector: &projector, journal: &*journal_feed };
         recall.forget_again(&*ids).await?;
         let processes = Arc::new(processes);
-        let readiness =
-            Readiness::new(engine.clone(), memories.clone(), projector.clone(), processes.clone());
+        let readiness = Readiness::new(
+            engine.clone(),
+            memories.clone(),
+            projector.clone(),
+            processes.clone(),
+            policies.memory.clone(),
+        );
         let state = AppState::new(Parts {
             clock,
             ids,
             engine: engine.clone(),
             audit: audit.clone(),
             access,
+            authorizer,
+            policies,
             flags,
             keys: keys.clone(),
             pool: queries,
@@ -298,6 +310,7 @@ struct Followed {
     memories: Arc<Memories>,
     processes: Processes,
     access: Access,
+    policies: PolicySource,
     flags: FlagSource,
 }
 
@@ -309,20 +322,29 @@ async fn follow(
     feeds: Feeds,
     pool: &Pool,
     clock: &Arc<dyn Clock>,
+    authorizer: &Arc<Authorizer>,
 ) -> anyhow::Result<Followed> {
     let settings = FollowSettings::default();
     let projector = Projector::start(projections::all(), &feeds, pool, settings).await?;
     let (access, flags) = (Arc::new(AccessMemory::new()), Arc::new(FlagMemory::new()));
-    let memory: Vec<Arc<dyn MemoryProjection>> = vec![access.clone(), flags.clone()];
+    let policies = Arc::new(PolicyMemory::new(authorizer.clone()));
+    let memory: Vec<Arc<dyn MemoryProjection>> = vec![access.clone(), flags.clone(), policies.clone()];
     let memories = Memories::start(memory, &feeds, settings).await?;
     let handle = |projection: &dyn MemoryProjection| {
         memories.handle(projection.name()).context("a memory that was just started is not there")
     };
     let access = Access { handle: handle(&*access)?, memory: access };
+    let policies = PolicySource { handle: handle(&*policies)?, memory: policies };
     let flags = FlagSource { handle: handle(&*flags)?, memory: flags };
-    let processes =
-        Processes::start(workflows::all(engine, clock, keyring, links), &feeds, pool, settings).await?;
-    Ok(Followed { projector: Arc::new(projector), memories: Arc::new(memories), processes, access, flags })
+    let processes = Processes::start(workflows::all(engine, clock, keyring, links), &feeds, pool, settings).await?;
+    Ok(Followed {
+        projector: Arc::new(projector),
+        memories: Arc::new(memories),
+        processes,
+        access,
+        policies,
+        flags,
+    })
 }
 
 fn engine_config(settings: &Settings, node: uuid::Uuid) -> EngineConfig {

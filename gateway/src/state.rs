@@ -13,6 +13,7 @@ use projections::{AccessMemory, FlagMemory};
 use crate::admission::Admission;
 use crate::audit::Audit;
 use crate::keys::Keys;
+use crate::policy::{Authorizer, PolicyMemory};
 use crate::problem::Problem;
 use crate::readiness::Readiness;
 use crate::sign_in::SignInParts;
@@ -70,11 +71,35 @@ impl Access {
     /// # Errors
     /// ERR-SYS-503: this node can't know, and must not guess.
     pub fn current(&self, stale: bool) -> Result<&AccessMemory, Problem> {
-        let believed = match self.handle.freshness(FRESH_FOR) {
-            Freshness::Fresh | Freshness::Stale { .. } => true,
-            Freshness::Unavailable => stale && self.handle.is_ready(),
-        };
-        if believed { Ok(&self.memory) } else { Err(Problem::unavailable("access_unknown")) }
+        if is_believed(&self.handle, stale) {
+            Ok(&self.memory)
+        } else {
+            Err(Problem::unavailable("access_unknown"))
+        }
+    }
+}
+
+fn is_believed(handle: &MemoryHandle, stale: bool) -> bool {
+    match handle.freshness(FRESH_FOR) {
+        Freshness::Fresh | Freshness::Stale { .. } => true,
+        Freshness::Unavailable => stale && handle.is_ready(),
+    }
+}
+
+/// What operators published, and how current it is.
+#[derive(Clone)]
+pub struct PolicySource {
+    pub memory: Arc<PolicyMemory>,
+    pub handle: MemoryHandle,
+}
+
+impl PolicySource {
+    /// Nothing, if those in force can be believed to be all there are. `stale`: as in [`Access::current`].
+    ///
+    /// # Errors
+    /// ERR-SYS-503: another one may forbid.
+    pub fn current(&self, stale: bool) -> Result<(), Problem> {
+        if is_believed(&self.handle, stale) { Ok(()) } else { Err(Problem::unavailable("access_unknown")) }
     }
 }
 
@@ -92,6 +117,8 @@ pub struct App {
     pub engine: Engine,
     pub audit: Arc<Audit>,
     pub access: Access,
+    pub authorizer: Arc<Authorizer>,
+    pub policies: PolicySource,
     pub flags: FlagSource,
     pub keys: Keys,
     /// The server's role on the database, for queries.
@@ -121,6 +148,8 @@ pub struct Parts {
     pub engine: Engine,
     pub audit: Arc<Audit>,
     pub access: Access,
+    pub authorizer: Arc<Authorizer>,
+    pub policies: PolicySource,
     pub flags: FlagSource,
     pub keys: Keys,
     pub pool: Pool,
@@ -138,6 +167,8 @@ impl AppState {
             engine,
             audit,
             access,
+            authorizer,
+            policies,
             flags,
             keys,
             pool,
@@ -153,6 +184,8 @@ impl AppState {
             engine,
             audit,
             access,
+            authorizer,
+            policies,
             flags,
             keys,
             pool,

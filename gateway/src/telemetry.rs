@@ -19,6 +19,8 @@ pub const PROBLEMS: &str = "tenantry_http_problems_total";
 pub const AUTHENTICATION_FAILURES: &str = "tenantry_authentication_failures_total";
 /// Counter: requests that were not allowed.
 pub const PERMISSION_DENIALS: &str = "tenantry_permission_denials_total";
+/// Counter: times a policy could not be evaluated, so that it refused, by `policy`. Alert on any.
+pub const POLICY_ERRORS: &str = "tenantry_policy_errors_total";
 /// Gauge: connections open.
 pub const CONNECTIONS: &str = "tenantry_http_connections";
 

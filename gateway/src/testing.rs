@@ -38,9 +38,10 @@ use crate::audit::{Audit, AuditSink};
 use crate::endpoint::Listener;
 use crate::keys::{Keys, new_rsa_key};
 use crate::passwords::{HashParameters, HasherSettings};
+use crate::policy::{Authorizer, PolicyMemory, Source, Sources};
 use crate::readiness::Readiness;
 use crate::sign_in::SignInParts;
-use crate::state::{Access, AppState, FlagSource, Limits, Parts};
+use crate::state::{Access, AppState, FlagSource, Limits, Parts, PolicySource};
 use crate::token::{Grant, TokenKey, Tokens};
 use crate::url_map::UrlMap;
 
@@ -124,6 +125,42 @@ impl Feed for Silent {
 /// Making an RSA key takes long: one serves all tests of a process.
 static RSA: LazyLock<Vec<u8>> = LazyLock::new(|| new_rsa_key().unwrap().to_vec());
 
+/// The actions of endpoints that tests make up.
+const MADE_UP_ACTIONS: &str = r#"
+    action "own:look", "own:change", "own:farewell", "own:sensitive"
+      appliesTo { principal: [Person], resource: [Tenant], context: Call };
+    action "tenants:look" appliesTo { principal: [Operator, Person], resource: [Tenant], context: Call };
+    action "everything:look", "everything:crash", "everything:wait", "everything:never"
+      in ["platform:operations"] appliesTo { principal: [Operator], resource: [Platform], context: Call };
+    action "probe:ping" in ["open"] appliesTo { principal: [Anonymous], resource: [Platform], context: Call };
+    action "nobody:look"
+      appliesTo { principal: [Operator, Application], resource: [Platform], context: Call };
+"#;
+
+/// Who may call them.
+const MADE_UP_POLICIES: &str = r#"
+    @id("owners-in-tests")
+    permit (
+      principal is Person,
+      action in [
+        Action::"own:look", Action::"own:change", Action::"own:farewell", Action::"own:sensitive",
+        Action::"tenants:look"
+      ],
+      resource
+    ) when { principal.role == Role::"owner" };
+    @id("operators-in-tests")
+    permit (principal is Operator, action == Action::"tenants:look", resource)
+    when { principal.role == Role::"operator" };
+"#;
+
+/// The policies that come with the binary, and those for endpoints that tests make up.
+pub fn sources() -> Sources {
+    let mut sources = Sources::builtin();
+    sources.schema.text += MADE_UP_ACTIONS;
+    sources.policies.push(Source::new("tests.cedar", MADE_UP_POLICIES));
+    sources
+}
+
 /// A gateway in memory.
 pub struct House {
     pub app: AppState,
@@ -134,6 +171,7 @@ pub struct House {
     flags: Arc<FlagMemory>,
     /// How many events memory was told of.
     happened: AtomicU64,
+    policies: Arc<PolicyMemory>,
 }
 
 impl House {
@@ -163,7 +201,9 @@ impl House {
         let settings = FollowSettings::default();
         let projector = Arc::new(Projector::start(vec![], &Feeds::default(), &pool, settings).await.unwrap());
         let (access, flags) = (Arc::new(AccessMemory::new()), Arc::new(FlagMemory::new()));
-        let memory: Vec<Arc<dyn MemoryProjection>> = vec![access.clone(), flags.clone()];
+        let authorizer = Arc::new(Authorizer::new(&sources()).unwrap());
+        let policies = Arc::new(PolicyMemory::new(authorizer.clone()));
+        let memory: Vec<Arc<dyn MemoryProjection>> = vec![access.clone(), flags.clone(), policies.clone()];
         // Followers of no feed are always current: what is known is what the test tells.
         let memories = Arc::new(Memories::start(memory, &feeds, settings).await.unwrap());
         let handle = |name| memories.handle(name).unwrap();
@@ -182,15 +222,17 @@ impl House {
             engine: engine.clone(),
             audit: Arc::new(Audit::new(audit.clone(), clock.clone(), ids)),
             access: Access { memory: access.clone(), handle: handle("access") },
+            authorizer,
+            policies: PolicySource { memory: policies.clone(), handle: handle("policies") },
             flags: FlagSource { memory: flags.clone(), handle: handle("flag_memory") },
             keys,
             pool,
             projector: projector.clone(),
             limits,
-            readiness: Readiness::new(engine, memories, projector, processes),
+            readiness: Readiness::new(engine, memories, projector, processes, policies.clone()),
             sign_in,
         });
-        Self { app, clock, audit, journal, access, flags, happened: AtomicU64::new(0) }
+        Self { app, clock, audit, journal, access, flags, happened: AtomicU64::new(0), policies }
     }
 
     pub fn router(&self, map: UrlMap) -> Router {
@@ -213,6 +255,9 @@ impl House {
             metadata: Arc::new(metadata()),
             recorded_at: self.clock.now(),
         };
+        if kind == "policy" {
+            return self.policies.apply(&envelope).unwrap();
+        }
         self.access.apply(&envelope).unwrap();
         if kind == "tenant" {
             self.flags.apply(&envelope).unwrap();

@@ -16,7 +16,7 @@ use crate::gate::{Gate, gate};
 use crate::observe::observe;
 use crate::problem::{Code, Problem};
 use crate::routes::{
-    applications, audit, auth, docs, flags, health, keys, me, memberships, ofrep, own_tenant, platform,
+    applications, audit, auth, docs, flags, health, keys, me, memberships, ofrep, own_tenant, platform, policies,
     tenant_flags, tenants, users, well_known,
 };
 use crate::state::AppState;
@@ -143,6 +143,26 @@ pub fn url_map() -> UrlMap {
         .at(
             Endpoint::delete("/api/operator/users/{id}", "users:forget").roles(OPERATOR).on("user", "id"),
             routes!(platform::forget_user::forget_user),
+        )
+        .at(
+            Endpoint::get("/api/operator/policies", "policies:list").roles(OPERATOR),
+            routes!(policies::list::list),
+        )
+        .at(
+            Endpoint::get("/api/operator/policies/{id}", "policies:read").roles(OPERATOR).on("policy", "id"),
+            routes!(policies::get::get),
+        )
+        .at(
+            Endpoint::put("/api/operator/policies/{id}", "policies:publish")
+                .roles(OPERATOR)
+                .on("policy", "id"),
+            routes!(policies::publish::publish),
+        )
+        .at(
+            Endpoint::delete("/api/operator/policies/{id}", "policies:withdraw")
+                .roles(OPERATOR)
+                .on("policy", "id"),
+            routes!(policies::withdraw::withdraw),
         )
         // Signing in and out.
         .at(Endpoint::post("/auth/login", "sign_in:log_in").anyone(), routes!(auth::log_in::log_in))

@@ -1,6 +1,6 @@
 //! `inspect`: a stream's events, and the state they make.
 
-use aggregates::{Application, Membership, Tenant, User};
+use aggregates::{Application, Membership, Policy, Tenant, User};
 use anyhow::{Context, Result, bail};
 use engine::journal::{Journal, PgJournal};
 use kernel::{Decider, Envelope, StreamId};
@@ -11,7 +11,7 @@ use crate::args::At;
 use crate::connect::House;
 
 /// The streams there are.
-pub const TYPES: &[&str] = &[Tenant::TYPE, User::TYPE, Membership::TYPE, Application::TYPE];
+pub const TYPES: &[&str] = &[Tenant::TYPE, User::TYPE, Membership::TYPE, Application::TYPE, Policy::TYPE];
 
 pub async fn inspect(house: &House, stream: &StreamId, at: Option<At>, pretty: bool) -> Result<Outcome> {
     let journal = PgJournal::new(house.config.clone(), house.owner.clone(), house.codec.clone())?;
@@ -66,6 +66,7 @@ fn state(stream: &StreamId, events: &[Envelope]) -> Result<Value> {
         User::TYPE => fold::<User>(events),
         Membership::TYPE => fold::<Membership>(events),
         Application::TYPE => fold::<Application>(events),
+        Policy::TYPE => fold::<Policy>(events),
         other => bail!("no aggregate is called {other}"),
     }
 }

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use kernel::{CONFIDENTIAL_MARK, Event, PERSONAL_MARK, is_mark};
 use serde_json::Value;
 
-use crate::events::{ApplicationEvent, EventName, MembershipEvent, TenantEvent, UserEvent};
+use crate::events::{ApplicationEvent, EventName, MembershipEvent, PolicyEvent, TenantEvent, UserEvent};
 
 /// One event in its newest shape.
 #[derive(Clone, Debug)]
@@ -59,6 +59,7 @@ pub fn catalogue() -> Vec<Entry> {
         entries::<UserEvent>("user", UserEvent::NAMES),
         entries::<MembershipEvent>("membership", MembershipEvent::NAMES),
         entries::<ApplicationEvent>("application", ApplicationEvent::NAMES),
+        entries::<PolicyEvent>("policy", PolicyEvent::NAMES),
     ]
     .concat()
 }

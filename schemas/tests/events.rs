@@ -8,7 +8,7 @@ use std::path::Path;
 
 use kernel::{CONFIDENTIAL_MARK, Event, PERSONAL_MARK, is_mark};
 use schemas::catalogue::{self, Sensitivity, catalogue, events_md};
-use schemas::events::{ApplicationEvent, EventName, MembershipEvent, TenantEvent, UserEvent};
+use schemas::events::{ApplicationEvent, EventName, MembershipEvent, PolicyEvent, TenantEvent, UserEvent};
 use serde_json::Value;
 
 /// Plain texts that are neither id, time, hash nor word, each with the reason why it may stay readable for ever.
@@ -21,6 +21,7 @@ const IDENTIFIERS: &[(&str, &str)] = &[
     ("application.updated/name", "the deployment's own, not a tenant's"),
     ("application.updated/owner", "an opaque id, which cannot be an e-mail address"),
     ("application.updated/redirect_uris", "the deployment's own, not a tenant's"),
+    ("policy.published/text", "the deployment's own rules, which name no tenant and no person"),
     ("application.key_issued/prefix", "the part of a random secret that is no secret"),
 ];
 
@@ -34,6 +35,7 @@ fn every_variant_is_named_once_and_in_order() {
     check::<UserEvent>(UserEvent::NAMES);
     check::<MembershipEvent>(MembershipEvent::NAMES);
     check::<ApplicationEvent>(ApplicationEvent::NAMES);
+    check::<PolicyEvent>(PolicyEvent::NAMES);
 
     let mut types = BTreeSet::new();
     for entry in catalogue() {
@@ -57,6 +59,7 @@ fn every_fixture_of_a_newest_shape_is_read_and_written_back_the_same() {
     check::<UserEvent>(UserEvent::NAMES);
     check::<MembershipEvent>(MembershipEvent::NAMES);
     check::<ApplicationEvent>(ApplicationEvent::NAMES);
+    check::<PolicyEvent>(PolicyEvent::NAMES);
 }
 
 #[test]
@@ -74,6 +77,7 @@ fn every_fixture_shows_every_field_of_its_event() {
     check::<UserEvent>(UserEvent::NAMES);
     check::<MembershipEvent>(MembershipEvent::NAMES);
     check::<ApplicationEvent>(ApplicationEvent::NAMES);
+    check::<PolicyEvent>(PolicyEvent::NAMES);
 }
 
 /// What an older release wrote is read through the upcasters, version by version, up to the newest shape.
@@ -110,6 +114,7 @@ fn read_through(event_type: &str, version: &str, payload: Value) {
         "user" => UserEvent::deserialize_value(payload),
         "membership" => MembershipEvent::deserialize_value(payload),
         "application" => ApplicationEvent::deserialize_value(payload),
+        "policy" => PolicyEvent::deserialize_value(payload),
         other => panic!("{other} is no aggregate"),
     };
     read.unwrap_or_else(|error| panic!("{event_type} version {version}: {error}"));

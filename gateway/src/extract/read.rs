@@ -110,6 +110,16 @@ impl Read {
         let reached = self.app.flags.handle.wait_for(wanted, self.app.limits.position_wait).await;
         reached.map_err(not_there_yet)
     }
+
+    /// Waits until the memory of policies has got to `X-Min-Position`.
+    ///
+    /// # Errors
+    /// ERR-SYS-503
+    pub async fn policies_caught_up(&self) -> Result<(), Problem> {
+        let Some(wanted) = self.min_position else { return Ok(()) };
+        let reached = self.app.policies.handle.wait_for(wanted, self.app.limits.position_wait).await;
+        reached.map_err(not_there_yet)
+    }
 }
 
 fn not_there_yet(error: engine::follow::WaitError) -> Problem {

@@ -184,8 +184,9 @@ impl<B> Write<B> {
         let Some(position) = receipt.position.filter(|_| !receipt.replayed) else { return };
         let access = self.app.access.handle.wait_for(position, FRESH_FOR);
         let flags = self.app.flags.handle.wait_for(position, FRESH_FOR);
-        let (access, flags) = futures::join!(access, flags);
-        if access.and(flags).is_err() {
+        let policies = self.app.policies.handle.wait_for(position, FRESH_FOR);
+        let (access, flags, policies) = futures::join!(access, flags, policies);
+        if access.and(flags).and(policies).is_err() {
             tracing::warn!(%position, "a change is durable, and this node's memory does not know of it yet");
         }
     }

@@ -12,6 +12,7 @@
 //!      with `read.sight()?` and, for lists, [`Listing::of`](crate::list::Listing::of) and `listing.page(…)`.
 //!    * It returns `Result<Response, Problem>` (or `Result<Json<T>, Problem>`). It checks no permission: the gate did.
 //! 2. Add one entry to [`crate::url_map`]: who may call it, on which tenant, and what it does.
+//! 3. Add its action to a group of `policy/schema.cedarschema`, so that policies let the same callers in.
 //!
 //! That is all: the gate, the audit trail, OpenAPI, metrics and the walk over every route follow from the entry.
 
@@ -27,6 +28,7 @@ pub mod memberships;
 pub mod ofrep;
 pub mod own_tenant;
 pub mod platform;
+pub mod policies;
 pub mod tenant_flags;
 pub mod tenants;
 pub mod users;

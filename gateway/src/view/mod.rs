@@ -4,6 +4,7 @@ mod application;
 mod audit;
 mod flag;
 mod session;
+mod policy;
 mod tenant;
 mod user;
 pub mod words;
@@ -12,6 +13,7 @@ pub use application::{ApplicationView, IssuedKeyView, KeyView, RotatedKeyView};
 pub use audit::AuditView;
 pub use flag::FlagView;
 pub use session::{SessionList, SessionView};
+pub use policy::PolicyView;
 pub use tenant::{OwnTenantView, TenantView};
 pub use user::{MembershipView, UserMembership, UserView};
 

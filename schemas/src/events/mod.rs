@@ -32,11 +32,13 @@ macro_rules! event_names {
 
 mod application;
 mod membership;
+mod policy;
 mod tenant;
 mod user;
 
 pub use application::ApplicationEvent;
 pub use membership::MembershipEvent;
+pub use policy::PolicyEvent;
 pub use tenant::{OwnershipLoss, RequestedApplication, TenantEvent, TenantProvisioned};
 pub use user::UserEvent;
 
@@ -61,6 +63,7 @@ pub fn upcasters() -> Vec<kernel::Upcaster> {
         <UserEvent as kernel::Event>::UPCASTERS,
         <MembershipEvent as kernel::Event>::UPCASTERS,
         <ApplicationEvent as kernel::Event>::UPCASTERS,
+        <PolicyEvent as kernel::Event>::UPCASTERS,
     ]
     .concat()
 }

@@ -19,6 +19,7 @@ mod names;
 mod password;
 mod password_policy;
 mod plan;
+mod policy;
 mod role;
 
 pub use access::{AccessMode, MembershipKind, effective_access};
@@ -34,6 +35,7 @@ pub use names::{ApplicationName, PersonName, Reason, ReasonCode, Slug, TenantNam
 pub use password::{LoginMethod, PasswordChange, PasswordHash, SessionEnd, TotpSecret};
 pub use password_policy::{PasswordLength, PasswordPolicy, PasswordStrength};
 pub use plan::{Limits, Plan, TRIAL_DAYS};
+pub use policy::PolicyText;
 pub use role::Role;
 
 use std::borrow::Cow;

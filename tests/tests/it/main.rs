@@ -19,6 +19,7 @@ mod http_audit;
 mod http_bad_input;
 mod http_flags;
 mod http_openapi;
+mod http_policies;
 mod http_provisioning;
 mod http_sign_in;
 mod http_tenants;

@@ -1,12 +1,16 @@
 //! Who gets in, and for how long.
 
+use axum::{Extension, Json};
 use chrono::TimeDelta;
 use engine::audit::AuditOutcome;
 use schemas::events::{ApplicationEvent, MembershipEvent, TenantEvent, UserEvent};
 use schemas::values::{AccessMode, MembershipKind, Role, Scope};
 
-use super::{map, only, told};
+use super::{OWNER, map, only, told};
+use crate::endpoint::{Endpoint, TenantRule};
+use crate::gate::Admitted;
 use crate::testing::{APPLICATION, Ask, House, KEY, OTHER, PERSON, TENANT};
+use crate::url_map::UrlMap;
 
 #[tokio::test]
 async fn nobody_may_what_is_not_allowed_expressly() {
@@ -257,4 +261,21 @@ async fn a_node_that_cannot_know_refuses_and_one_that_runs_the_platform_goes_on(
     assert_eq!(answer.problem(), (503, "ERR-SYS-503", "access_unknown"));
     assert_eq!(answer.headers["retry-after"], "1");
     assert_eq!(Ask::new(&router, "GET", "/everything").bearer(&house.operator()).send().await.status, 200);
+}
+
+/// Tells by which policies it was let in.
+#[utoipa::path(get, path = "/own", responses((status = OK)))]
+async fn why(Extension(admitted): Extension<Admitted>) -> Json<Vec<String>> {
+    Json(admitted.policies.iter().map(ToString::to_string).collect())
+}
+
+#[tokio::test]
+async fn the_policies_that_let_a_call_in_go_with_it() {
+    let house = House::new().await;
+    house.tenant(TENANT).await;
+    let endpoint = Endpoint::get("/own", "own:look").roles(OWNER).tenant(TenantRule::Own);
+    let router = house.router(UrlMap::default().at(endpoint, utoipa_axum::routes!(why)));
+    let owner = house.member(Role::Owner, MembershipKind::Staff);
+    let answer = Ask::new(&router, "GET", "/own").bearer(&owner).send().await;
+    assert_eq!(answer.body, serde_json::json!(["owners-in-tests"]));
 }

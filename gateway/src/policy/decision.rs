@@ -1,0 +1,70 @@
+//! What comes of a question: let in or not, by which policies, and what is told about it.
+
+use std::str::FromStr;
+
+use cedar_policy::PolicyId;
+
+use crate::problem::Problem;
+
+/// Whether somebody may, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub allowed: bool,
+    /// The policies it rests on, by name: those that permit, or that forbid, or that could not be evaluated. None, if
+    /// it was refused because nothing permits it.
+    pub determining: Vec<PolicyId>,
+    /// What a caller who is refused hears of it; `None` for one who is let in.
+    pub detail: Option<Detail>,
+}
+
+impl Decision {
+    /// Default deny: nothing permits it.
+    pub(super) fn not_permitted() -> Self {
+        Self::refused(Detail::Forbidden, Vec::new())
+    }
+
+    pub(super) fn refused(detail: Detail, determining: Vec<PolicyId>) -> Self {
+        Self { allowed: false, determining, detail: Some(detail) }
+    }
+}
+
+/// What a refusal is called, from what is told first on. It is the annotation `@detail` of a policy that forbids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Detail {
+    /// A 404: the caller may not know that it is there.
+    Hidden,
+    WrongOrg,
+    Blocked,
+    ReadOnly,
+    Forbidden,
+}
+
+impl Detail {
+    pub const ALL: [Self; 5] = [Self::Hidden, Self::WrongOrg, Self::Blocked, Self::ReadOnly, Self::Forbidden];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hidden => "hidden",
+            Self::WrongOrg => "wrong_org",
+            Self::Blocked => "blocked",
+            Self::ReadOnly => "read_only",
+            Self::Forbidden => "forbidden",
+        }
+    }
+
+    /// How a refusal is told: ERR-RES-404, or ERR-AUTH-403.
+    pub fn problem(self) -> Problem {
+        match self {
+            Self::Hidden => Problem::hidden(),
+            told => Problem::forbidden(told.as_str()),
+        }
+    }
+}
+
+impl FromStr for Detail {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|detail| detail.as_str() == text).ok_or(())
+    }
+}

@@ -1,0 +1,191 @@
+//! Who may do what, decided in one place by policies in Cedar (REQUIREMENTS §4).
+//!
+//! The policies that come with the binary lie beside this file, to be read by people: `policies/*.cedar`, in the terms of
+//! `schema.cedarschema`. They are checked against it before a server starts. Nothing is allowed that no policy permits,
+//! and a policy that forbids wins. A policy that can't be evaluated refuses: Cedar by itself would pass over it, and a
+//! guard that is passed over guards nothing.
+
+mod decision;
+mod facts;
+mod published;
+mod slices;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+pub use cedar_policy::PolicyId;
+use cedar_policy::{Entities, Policy, PolicySet, Request, Validator};
+
+pub use decision::{Decision, Detail};
+pub use facts::{Question, Resource};
+pub use published::{PUBLISHED_MAX, PolicyMemory, PublishedPolicy};
+pub use sources::{Fault, PolicyFaults, Source, Sources};
+
+use facts::Words;
+use slices::{Ground, Published, Slices};
+use sources::Origin;
+use uuid::Uuid;
+
+use crate::telemetry;
+
+/// Decides. Made once; policies can be exchanged under it.
+pub struct Authorizer {
+    cedar: cedar_policy::Authorizer,
+    words: Words,
+    validator: Validator,
+    grounds: Vec<Arc<Ground>>,
+    builtin: Vec<Policy>,
+    /// Exchanged as a whole: a decision sees all of one state, and none of another.
+    slices: RwLock<Arc<Slices>>,
+    /// How often each policy could not be evaluated. As long as the list of policies at most.
+    errors: Mutex<BTreeMap<PolicyId, u64>>,
+}
+
+impl Authorizer {
+    /// Reads and checks policies.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the schema or a policy, with its place: then a server doesn't start.
+    pub fn new(sources: &Sources) -> Result<Self, PolicyFaults> {
+        let validator = sources::read_schema(&sources.schema)?;
+        let (mut builtin, mut faults) = (Vec::new(), Vec::new());
+        for source in &sources.policies {
+            match sources::read_policies(&validator, source, &Origin::Binary) {
+                Ok(policies) => builtin.extend(policies),
+                Err(PolicyFaults(found)) => faults.extend(found),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(PolicyFaults(faults));
+        }
+        Self::of(validator, builtin).map_err(|what| {
+            PolicyFaults(vec![Fault { source: sources.schema.name.clone(), place: None, policy: None, what }])
+        })
+    }
+
+    fn of(validator: Validator, builtin: Vec<Policy>) -> Result<Self, String> {
+        let grounds = slices::grounds(validator.schema())?;
+        // All of them in one set, so that no name is there twice, in whichever files.
+        PolicySet::from_policies(builtin.iter().cloned()).map_err(|error| error.to_string())?;
+        let slices = Slices::cut(&grounds, &builtin, &Published::default())?;
+        Ok(Self {
+            cedar: cedar_policy::Authorizer::new(),
+            words: Words::new(),
+            validator,
+            grounds,
+            builtin,
+            slices: RwLock::new(Arc::new(slices)),
+            errors: Mutex::default(),
+        })
+    }
+
+    /// Every action that policies know.
+    pub fn actions(&self) -> impl Iterator<Item = &str> {
+        self.grounds.iter().map(|ground| ground.action.id().unescaped())
+    }
+
+    /// Reads a policy that is to be published under an id.
+    ///
+    /// # Errors
+    /// Whatever is wrong with it, with its place.
+    pub fn read_offered(&self, id: Uuid, text: &str) -> Result<Policy, PolicyFaults> {
+        self.read_one(text, &Origin::Offered(published::name(id)))
+    }
+
+    fn read_one(&self, text: &str, origin: &Origin) -> Result<Policy, PolicyFaults> {
+        let mut read = sources::read_policies(&self.validator, &Source::new("policy", text), origin)?;
+        // It is exactly one, or a fault was told.
+        read.pop().ok_or_else(|| PolicyFaults(Vec::new()))
+    }
+
+    /// Puts published policies in force beside the built-in ones, in place of those that were.
+    fn exchange(&self, published: &Published) -> Result<(), String> {
+        let slices = Slices::cut(&self.grounds, &self.builtin, published)?;
+        *self.slices.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(slices);
+        // What erred may be mended now; what is not errs again.
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Ok(())
+    }
+
+    /// May they? Costs some microseconds and waits for nothing.
+    pub fn decide(&self, question: &Question<'_>) -> Decision {
+        let slices = self.slices.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let (principal, resource) = self.words.types(question);
+        // What the schema does not foresee, no policy was checked for.
+        let slice = slices.get(question.action).filter(|slice| slice.ground.foresees(principal, resource));
+        let Some(slice) = slice else { return Decision::not_permitted() };
+        let (request, known) = match self.words.put(question, slice) {
+            Ok(put) => put,
+            Err(error) => {
+                tracing::error!(%error, action = question.action, "no policy could be asked, so it is refused");
+                return Decision::not_permitted();
+            }
+        };
+        let asked = Asked { authorizer: self, action: question.action, request: &request, known: &known };
+        let (permits, erring) = asked.of(&slice.permits);
+        if permits.is_empty() {
+            return Decision::refused(Detail::Forbidden, erring);
+        }
+        let (mut refusing, erring_too) = asked.of(&slice.forbids);
+        for policy in &slice.unreadable {
+            self.erred(policy, question.action, &"it can't be read");
+        }
+        refusing.extend(erring.into_iter().chain(erring_too).chain(slice.unreadable.iter().cloned()));
+        if refusing.is_empty() {
+            return Decision { allowed: true, determining: permits, detail: None };
+        }
+        refusing.sort();
+        Decision::refused(told(&slice.forbids, &refusing), refusing)
+    }
+
+    /// Counts and tells that a policy could not be evaluated: each time in a metric, and in the log as often as its
+    /// number doubles, so that a flood of requests makes no flood of lines.
+    fn erred(&self, policy: &PolicyId, action: &str, error: &dyn std::fmt::Display) {
+        metrics::counter!(telemetry::POLICY_ERRORS, "policy" => policy.to_string()).increment(1);
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = errors.entry(policy.clone()).or_default();
+        *times += 1;
+        if times.is_power_of_two() {
+            tracing::error!(%policy, action, times, %error, "a policy could not be evaluated, so it refuses");
+        }
+    }
+
+    /// The policies in force that could not be evaluated, and how often.
+    pub fn erring(&self) -> BTreeMap<PolicyId, u64> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A question that was put, so that sets of policies can be asked.
+struct Asked<'a> {
+    authorizer: &'a Authorizer,
+    action: &'a str,
+    request: &'a Request,
+    known: &'a Entities,
+}
+
+impl Asked<'_> {
+    /// Of policies of one effect: those that are satisfied, and those that can't be evaluated.
+    fn of(&self, set: &PolicySet) -> (Vec<PolicyId>, Vec<PolicyId>) {
+        let response = self.authorizer.cedar.is_authorized(self.request, set, self.known);
+        let mut satisfied: Vec<PolicyId> = response.diagnostics().reason().cloned().collect();
+        satisfied.sort();
+        let mut erring = Vec::new();
+        for error in response.diagnostics().errors() {
+            let cedar_policy::AuthorizationError::PolicyEvaluationError(error) = error;
+            self.authorizer.erred(error.policy_id(), self.action, error.inner());
+            erring.push(error.policy_id().clone());
+        }
+        (satisfied, erring)
+    }
+}
+
+/// What is told of policies that refuse.
+fn told(set: &PolicySet, refusing: &[PolicyId]) -> Detail {
+    let details = refusing.iter().filter_map(|policy| set.annotation(policy, "detail")?.parse().ok());
+    details.min().unwrap_or(Detail::Forbidden)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,462 @@
+//! What the policies promise: they say what the URL map says, they refuse when in doubt, and they are quick.
+
+mod published;
+
+use std::collections::BTreeSet;
+
+use chrono::DateTime;
+use kernel::{Actor, ActorKind, TenantId};
+use schemas::values::{AccessMode, MembershipKind, Role, Scope, TenantStatus};
+use uuid::Uuid;
+
+use super::*;
+use crate::caller::Caller;
+use crate::endpoint::{Endpoint, TenantRule};
+use crate::url_map::url_map;
+
+const OWN: TenantId = TenantId(Uuid::from_u128(0xa1));
+const OTHER: TenantId = TenantId(Uuid::from_u128(0xa2));
+
+fn authorizer() -> Authorizer {
+    Authorizer::new(&Sources::builtin()).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+/// The built-in policies, and one more.
+fn with(policy: &str) -> Result<Authorizer, PolicyFaults> {
+    let mut sources = Sources::builtin();
+    sources.policies.push(Source::new("more.cedar", policy));
+    Authorizer::new(&sources)
+}
+
+/// How a caller stands to the tenant in question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It is theirs, or they are connected to it.
+    Own,
+    Other,
+    /// They have none.
+    None,
+}
+
+/// One case of the table.
+#[derive(Clone, Debug)]
+struct Case {
+    caller: Caller,
+    standing: Standing,
+    kind: MembershipKind,
+    mode: AccessMode,
+}
+
+fn caller(role: Role, scope: Option<Scope>, tenant: Option<TenantId>) -> Caller {
+    let kind = match role {
+        Role::Application => ActorKind::Application,
+        role if role.is_platform() => ActorKind::Operator,
+        role if role.is_tenant() => ActorKind::User,
+        _ => ActorKind::System,
+    };
+    Caller {
+        actor: Actor { kind, id: Uuid::from_u128(0xb1).to_string() },
+        role: Some(role),
+        scopes: scope.iter().map(|scope| scope.as_str().to_owned()).collect(),
+        tenant,
+        session: None,
+    }
+}
+
+/// Every role, every scope of a key, whatever is held of a tenant, and in whichever mode that is.
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for &role in Role::ALL {
+        let scopes: Vec<Option<Scope>> = match role {
+            Role::Application => Scope::ALL.iter().copied().map(Some).chain([None]).collect(),
+            _ => vec![None],
+        };
+        for scope in scopes {
+            for standing in [Standing::Own, Standing::Other, Standing::None] {
+                // A tenant's role without a tenant is nothing: such a token is refused before.
+                if role.is_tenant() && standing == Standing::None {
+                    continue;
+                }
+                let tenant = match standing {
+                    _ if role == Role::Application => None,
+                    Standing::Own => Some(OWN),
+                    Standing::Other => Some(OTHER),
+                    Standing::None => None,
+                };
+                for &kind in MembershipKind::ALL {
+                    for &mode in AccessMode::ALL {
+                        cases.push(Case { caller: caller(role, scope, tenant), standing, kind, mode });
+                    }
+                }
+            }
+        }
+    }
+    cases
+}
+
+impl Case {
+    /// What the gate asks. It is about the tenant [`OWN`], unless the endpoint is about the caller's own.
+    fn question<'a>(&'a self, endpoint: &'a Endpoint) -> Question<'a> {
+        let status = Some(TenantStatus::Active);
+        let tenant = |id| Resource::Tenant { id, mode: self.mode, status };
+        let resource = match endpoint.tenant {
+            TenantRule::Platform => Resource::Platform,
+            TenantRule::Caller => Resource::Account,
+            TenantRule::Path(_) | TenantRule::Connected => tenant(OWN),
+            // Whoever has none is asked about as if they had one, and told so if that would do.
+            TenantRule::Own => match self.caller.tenant {
+                Some(own) => tenant(own),
+                None => Resource::Tenant { id: TenantId(Uuid::nil()), mode: AccessMode::Active, status },
+            },
+        };
+        Question {
+            action: endpoint.action,
+            caller: &self.caller,
+            kind: self.kind,
+            mfa: false,
+            resource,
+            connected: self.caller.application().is_some() && self.standing == Standing::Own,
+            mutates: endpoint.mutates,
+            when_blocked: endpoint.when_blocked,
+            now: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+        }
+    }
+
+    /// What the URL map says, by itself: who may, on which tenant, in which mode. In this order.
+    fn by_table(&self, endpoint: &Endpoint) -> Option<Detail> {
+        let caller = &self.caller;
+        let may = match caller.application() {
+            Some(_) => endpoint.scope.is_some_and(|scope| caller.has_scope(scope)),
+            None => caller.role.is_some_and(|role| endpoint.roles.contains(&role)),
+        };
+        if !may {
+            return Some(Detail::Forbidden);
+        }
+        match endpoint.tenant {
+            TenantRule::Platform if caller.tenant.is_some() => return Some(Detail::WrongOrg),
+            // Whoever may is a person, and it is their own.
+            TenantRule::Platform | TenantRule::Caller => return None,
+            TenantRule::Path(_) | TenantRule::Connected => {
+                let unlimited = caller.is_platform() && caller.tenant.is_none();
+                if !unlimited && self.standing != Standing::Own {
+                    return Some(Detail::Hidden);
+                }
+            }
+            TenantRule::Own if caller.tenant.is_none() => return None,
+            TenantRule::Own => {}
+        }
+        if caller.is_platform() || endpoint.when_blocked {
+            return None;
+        }
+        match self.mode {
+            AccessMode::Active => None,
+            AccessMode::ReadOnly if !endpoint.mutates => None,
+            AccessMode::ReadOnly => Some(Detail::ReadOnly),
+            AccessMode::Blocked => Some(Detail::Blocked),
+        }
+    }
+}
+
+/// All endpoints that ask for credentials, each also as if it worked in a blocked tenant.
+fn endpoints() -> Vec<Endpoint> {
+    let map = url_map();
+    let guarded = map.endpoints().filter(|endpoint| !endpoint.anyone);
+    guarded.flat_map(|one| [Endpoint::clone(one), Endpoint::clone(one).when_blocked()]).collect()
+}
+
+/// CC-AUTH-003, CON-SEC-007, NFR-SEC-005
+#[test]
+fn policies_say_what_the_url_map_says() {
+    let (authorizer, cases) = (authorizer(), cases());
+    let (mut allowed, mut refused) = (0, BTreeSet::new());
+    for endpoint in &endpoints() {
+        for case in &cases {
+            let decision = authorizer.decide(&case.question(endpoint));
+            let expected = case.by_table(endpoint);
+            let what = || format!("{} {}: {case:?}: {decision:?}", endpoint.method, endpoint.path);
+            assert_eq!((decision.allowed, decision.detail), (expected.is_none(), expected), "{}", what());
+            match expected {
+                None => allowed += 1,
+                Some(detail) => _ = refused.insert(detail),
+            }
+            // By which policies stands there, unless it is that none permits.
+            assert_eq!(decision.determining.is_empty(), expected == Some(Detail::Forbidden), "{}", what());
+        }
+    }
+    // The table says something of everything.
+    assert!(allowed > 500, "only {allowed} cases are allowed");
+    assert_eq!(refused, Detail::ALL.into_iter().collect());
+    assert!(authorizer.erring().is_empty());
+}
+
+#[test]
+fn what_is_open_is_open_to_anybody_and_nothing_else_is() {
+    let authorizer = authorizer();
+    let stranger = Caller::stranger();
+    for endpoint in url_map().endpoints() {
+        for resource in [
+            Resource::Platform,
+            Resource::Account,
+            Resource::Tenant { id: OWN, mode: AccessMode::Active, status: Some(TenantStatus::Active) },
+        ] {
+            let question = Question {
+                action: endpoint.action,
+                caller: &stranger,
+                kind: MembershipKind::Staff,
+                mfa: true,
+                resource,
+                connected: true,
+                mutates: false,
+                when_blocked: true,
+                now: DateTime::UNIX_EPOCH,
+            };
+            let open = endpoint.anyone && resource == Resource::Platform;
+            assert_eq!(authorizer.decide(&question).allowed, open, "{}", endpoint.action);
+        }
+    }
+}
+
+#[test]
+fn policies_and_the_url_map_name_the_same_actions() {
+    let (map, authorizer) = (url_map(), authorizer());
+    let routed: BTreeSet<&str> = map.endpoints().map(|endpoint| endpoint.action).collect();
+    let known: BTreeSet<&str> = authorizer.actions().collect();
+    assert_eq!(routed, known, "schema.cedarschema and url_map.rs have each action, or neither has");
+}
+
+/// Asking some of the policies is as good as asking all of them, and asking in two steps as asking in one.
+#[test]
+fn slices_decide_as_all_policies_together() {
+    // Policies of all shapes of scope beside our own.
+    let more = r#"
+        @id("one") forbid (principal, action == Action::"tenants:suspend", resource)
+        when { principal.mfa };
+        @id("some") forbid (principal is Person, action in [Action::"users:list", Action::"users:read"], resource)
+        when { principal.kind == Kind::"client" };
+        @id("any") forbid (principal, action, resource is Tenant) when { resource.status == Status::"trial" };
+        @id("group") permit (principal is Operator, action in Action::"platform", resource is Tenant)
+        when { principal.role == Role::"supervisor" };
+    "#;
+    for authorizer in [authorizer(), with(more).unwrap()] {
+        let all = PolicySet::from_policies(authorizer.builtin.iter().cloned()).unwrap();
+        let slices = authorizer.slices.read().unwrap().clone();
+        let (mut asked, mut smaller) = (0, 0);
+        for endpoint in &endpoints() {
+            let slice = slices.get(endpoint.action).unwrap();
+            smaller += usize::from(slice.permits.num_of_policies() < all.num_of_policies() / 2);
+            for case in &cases() {
+                let question = case.question(endpoint);
+                let (principal, resource) = authorizer.words.types(&question);
+                if slice.ground.foresees(principal, resource) {
+                    let (request, known) = authorizer.words.put(&question, slice).unwrap();
+                    let together = authorizer.cedar.is_authorized(&request, &all, &known);
+                    assert_eq!(together.diagnostics().errors().count(), 0);
+                    let together = together.decision() == cedar_policy::Decision::Allow;
+                    assert_eq!(authorizer.decide(&question).allowed, together, "{question:?}");
+                    asked += 1;
+                }
+            }
+        }
+        assert!(asked > 1000 && smaller > 10, "{asked} questions, {smaller} slices are smaller");
+    }
+}
+
+/// Policies are checked for what the schema says; so what they are told must be that.
+#[test]
+fn questions_are_as_the_schema_says() {
+    let authorizer = authorizer();
+    let validator = sources::read_schema(&Sources::builtin().schema).unwrap();
+    let (schema, slices) = (validator.schema(), authorizer.slices.read().unwrap().clone());
+    for endpoint in &endpoints() {
+        let slice = slices.get(endpoint.action).unwrap();
+        for case in &cases() {
+            let mut question = case.question(endpoint);
+            if let Resource::Tenant { status, .. } = &mut question.resource {
+                *status = (case.kind == MembershipKind::Client).then_some(TenantStatus::Trial);
+            }
+            let (principal, resource) = authorizer.words.types(&question);
+            if !slice.ground.foresees(principal, resource) {
+                continue;
+            }
+            let (request, known) = authorizer.words.put(&question, slice).unwrap();
+            let (asks, about) = (request.principal().unwrap().clone(), request.resource().unwrap().clone());
+            let context = request.context().unwrap().clone();
+            let action = slice.ground.action.clone();
+            Request::new(asks, action, about, context, Some(schema))
+                .unwrap_or_else(|error| panic!("{error}"));
+            Entities::from_entities(known.iter().cloned(), Some(schema))
+                .unwrap_or_else(|error| panic!("{}: {case:?}: {error}", endpoint.action));
+        }
+    }
+}
+
+/// The endpoint of an action, for an owner whose tenant is active.
+fn owners(authorizer: &Authorizer, action: &str) -> Decision {
+    let case = Case {
+        caller: caller(Role::Owner, None, Some(OWN)),
+        standing: Standing::Own,
+        kind: MembershipKind::Staff,
+        mode: AccessMode::Active,
+    };
+    let map = url_map();
+    let endpoint = map.endpoints().find(|endpoint| endpoint.action == action).unwrap();
+    authorizer.decide(&case.question(endpoint))
+}
+
+fn named(decision: &Decision) -> Vec<&str> {
+    decision.determining.iter().map(AsRef::as_ref).collect()
+}
+
+#[test]
+fn a_policy_that_cannot_be_evaluated_refuses_although_others_permit() {
+    // It overflows: no check finds that beforehand.
+    for effect in ["permit", "forbid"] {
+        let policy = format!(
+            r#"@id("overflows") {effect} (principal is Person, action in Action::"tenant:people", resource)
+               when {{ principal.role == Role::"owner" && 9223372036854775807 + 1 == 0 }};"#
+        );
+        let authorizer = with(&policy).unwrap();
+        for _ in 0..3 {
+            let decision = owners(&authorizer, "users:list");
+            assert_eq!((decision.allowed, decision.detail), (false, Some(Detail::Forbidden)), "{effect}");
+            assert_eq!(named(&decision), ["overflows"], "{effect}");
+        }
+        let errors: Vec<_> = authorizer.erring().into_iter().map(|(id, n)| (id.to_string(), n)).collect();
+        assert_eq!(errors, [("overflows".to_owned(), 3)]);
+        assert!(owners(&authorizer, "me:read").allowed, "what it does not concern goes on");
+    }
+}
+
+#[test]
+fn a_policy_that_errs_opens_no_other_tenant_and_does_not_even_show_it() {
+    let authorizer = with(
+        r#"@id("overflows") forbid (principal, action, resource) when { 9223372036854775807 + 1 == 0 };"#,
+    );
+    let authorizer = authorizer.unwrap();
+    let map = url_map();
+    let endpoint = map.endpoints().find(|endpoint| endpoint.action == "flags:poll").unwrap();
+    let case = Case {
+        caller: caller(Role::Application, Some(Scope::FlagRead), None),
+        standing: Standing::Other,
+        kind: MembershipKind::Staff,
+        mode: AccessMode::Active,
+    };
+    let decision = authorizer.decide(&case.question(endpoint));
+    assert_eq!((decision.allowed, decision.detail), (false, Some(Detail::Hidden)));
+    assert_eq!(named(&decision), ["overflows", "strangers-do-not-see-a-tenant"]);
+}
+
+#[test]
+fn a_policy_that_forbids_wins_and_is_told_by_its_detail() {
+    let policy = r#"
+        @id("permits-everything") permit (principal, action, resource);
+        @id("nobody-invites-today") @detail("read_only")
+        forbid (principal is Person, action == Action::"users:invite", resource)
+        when { context.now < datetime("2100-01-01") };
+    "#;
+    let authorizer = with(policy).unwrap();
+    let decision = owners(&authorizer, "users:invite");
+    assert_eq!((decision.allowed, decision.detail), (false, Some(Detail::ReadOnly)));
+    assert_eq!(named(&decision), ["nobody-invites-today"]);
+    let decision = owners(&authorizer, "users:list");
+    assert_eq!(named(&decision), ["managers-run-their-tenant", "permits-everything"]);
+    // The guards stand, whatever permits.
+    let cases: Vec<Case> = cases().into_iter().filter(|case| case.caller.role == Some(Role::Owner)).collect();
+    let map = url_map();
+    let endpoint = map.endpoints().find(|endpoint| endpoint.action == "users:list").unwrap();
+    for case in cases {
+        let decision = authorizer.decide(&case.question(endpoint));
+        assert_eq!(decision.allowed, case.mode != AccessMode::Blocked, "{case:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_policy_is_told_with_its_name_and_place() {
+    let scope = "(principal is Person, action, resource)";
+    for (policy, place, named, told) in [
+        (
+            "\n@id(\"x\") permit (principal, action, resource) when { 1 + };",
+            Some(2),
+            None,
+            "unexpected token",
+        ),
+        (
+            &format!("@id(\"x\")\nforbid {scope}\nwhen {{ principal.age > 3 }};"),
+            Some(3),
+            Some("x"),
+            "attribute `age`",
+        ),
+        (
+            &format!("@id(\"x\") forbid {scope}\nwhen {{\n principal.role == Role::\"onwer\" }};"),
+            Some(3),
+            Some("x"),
+            "onwer",
+        ),
+        (
+            "@id(\"x\") forbid (principal, action == Action::\"tenants:suspent\", resource);",
+            Some(1),
+            Some("x"),
+            "suspent",
+        ),
+        // It can never apply: nothing says that an application suspends tenants.
+        (
+            "@id(\"x\") permit (principal is Application, action == Action::\"tenants:suspend\", resource);",
+            Some(1),
+            Some("x"),
+            "",
+        ),
+        (&format!("forbid {scope};"), None, Some("policy0"), "@id"),
+        (&format!("@id(\"x\") forbid {scope}; @id(\"x\") permit {scope};"), None, Some("x"), "twice"),
+        (&format!("@id(\"x\") @detail(\"no_way\") forbid {scope};"), None, Some("x"), "@detail"),
+        (&format!("@id(\"x\") @detail(\"blocked\") permit {scope};"), None, Some("x"), "@detail"),
+        ("@id(\"x\") permit (principal == ?principal, action, resource);", None, None, "templates"),
+    ] {
+        let PolicyFaults(faults) = with(policy).err().unwrap_or_else(|| panic!("it was taken: {policy}"));
+        let fault = &faults[0];
+        assert_eq!(fault.source, "more.cedar", "{policy}");
+        assert_eq!(fault.place.map(|(line, _)| line), place, "{policy}: {fault}");
+        assert_eq!(fault.policy.as_deref(), named, "{policy}: {fault}");
+        assert!(fault.what.contains(told), "{policy}: {fault}");
+    }
+    let old = "@id(\"x\")\nforbid (principal is Person, action, resource) when { principal.age > 3 };";
+    let told = with(old).err().unwrap().to_string();
+    assert!(told.starts_with("more.cedar:2:"), "{told}");
+    assert!(told.contains("policy `x`"), "{told}");
+    let taken = with("@id(\"owners-hold-the-contract\") forbid (principal, action, resource);");
+    assert!(taken.err().unwrap().to_string().contains("owners-hold-the-contract"));
+}
+
+#[test]
+fn a_server_with_a_broken_schema_is_not_made() {
+    let mut sources = Sources::builtin();
+    sources.schema.text.push_str("\nentity Person;");
+    let faults = Authorizer::new(&sources).err().unwrap();
+    assert!(faults.to_string().starts_with("schema.cedarschema"), "{faults}");
+}
+
+/// `cargo nextest run --release --run-ignored only --no-capture -E 'test(how_long_a_decision_takes)'`
+#[test]
+#[ignore = "a measurement"]
+fn how_long_a_decision_takes() {
+    let authorizer = authorizer();
+    let map = url_map();
+    for (action, role, scope) in [
+        ("flags:poll", Role::Application, Some(Scope::FlagRead)),
+        ("users:list", Role::Owner, None),
+        ("tenants:suspend", Role::Operator, None),
+        ("tenants:list", Role::Operator, None),
+        ("users:list", Role::User, None),
+    ] {
+        let endpoint = map.endpoints().find(|endpoint| endpoint.action == action).unwrap();
+        let tenant = role.is_tenant().then_some(OWN);
+        let (kind, mode) = (MembershipKind::Staff, AccessMode::Active);
+        let case = Case { caller: caller(role, scope, tenant), standing: Standing::Own, kind, mode };
+        let question = case.question(endpoint);
+        let times = 100_000_u32;
+        let begun = std::time::Instant::now();
+        let allowed = (0..times).filter(|_| authorizer.decide(&question).allowed).count();
+        let took = begun.elapsed() / times;
+        println!("{action} as {role}: {:.2} µs a decision", took.as_secs_f64() * 1e6);
+        assert!(allowed == 0 || allowed == times as usize);
+    }
+}
