@@ -7,6 +7,7 @@ use std::time::Duration;
 use deadpool_postgres::{Pool, PoolError};
 use engine::Engine;
 use engine::follow::{FollowerHealth, FollowerState, against_a_common_head};
+use engine::jobs::JobRunner;
 use engine::process::Processes;
 use engine::projection::{Memories, Projector};
 use serde::Serialize;
@@ -16,6 +17,8 @@ use crate::state::FRESH_FOR;
 
 /// How long the database may take to answer the simplest question.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+/// A job that has been due for so long waits because nobody takes it.
+const OVERDUE_AFTER: Duration = Duration::from_secs(600);
 /// Followers, or aggregates, that a hint names at most.
 const NAMED_MAX: usize = 5;
 
@@ -26,6 +29,7 @@ pub struct Readiness {
     memories: Arc<Memories>,
     projector: Arc<Projector>,
     processes: Arc<Processes>,
+    jobs: Arc<JobRunner>,
     database: Arc<Mutex<Database>>,
     stopping: Arc<AtomicBool>,
 }
@@ -92,8 +96,10 @@ impl Readiness {
         memories: Arc<Memories>,
         projector: Arc<Projector>,
         processes: Arc<Processes>,
+        jobs: Arc<JobRunner>,
     ) -> Self {
-        Self { engine, memories, projector, processes, database: Arc::default(), stopping: Arc::default() }
+        let (database, stopping) = Default::default();
+        Self { engine, memories, projector, processes, jobs, database, stopping }
     }
 
     /// From now on not ready: load balancers look elsewhere while what is under way ends.
@@ -127,6 +133,7 @@ impl Readiness {
             self.access(),
             self.aggregates(),
             projections(&self.followers()),
+            self.jobs(),
         ]
     }
 
@@ -141,7 +148,7 @@ impl Readiness {
 
     /// Records the gauges as they are now.
     pub fn record(&self) {
-        engine::telemetry::record(&self.engine.health(), &self.followers());
+        engine::telemetry::record(&self.engine.health(), &self.followers(), &self.jobs.health());
     }
 
     fn server(&self) -> Component {
@@ -244,6 +251,36 @@ impl Readiness {
             named.join(", ")
         );
         Component::degraded("aggregates", "quarantined", hint)
+    }
+
+    fn jobs(&self) -> Component {
+        let (name, health) = ("jobs", self.jobs.health());
+        let words = health.words.join(", ");
+        if let Some(trouble) = health.trouble {
+            Component::degraded(name, "unreadable", format!("{trouble}: look after the database; they wait"))
+        } else if health.died_lately > 0 {
+            let hint = format!(
+                "{} jobs died within a day ({words}): docs/operations.md says what the words mean and how they are tried \
+                 again",
+                health.died_lately
+            );
+            Component::degraded(name, "dead", hint)
+        } else if health.struggling > 0 {
+            let hint = format!(
+                "{} jobs failed several times ({words}) and are tried again with growing pauses: docs/operations.md says \
+                 what the words mean",
+                health.struggling
+            );
+            Component::degraded(name, "retrying", hint)
+        } else if health.overdue > OVERDUE_AFTER {
+            Component::degraded(
+                name,
+                "overdue",
+                "jobs that are due are not taken: a binary that can do them is missing, or there are too many",
+            )
+        } else {
+            Component::ok(name, "working")
+        }
     }
 }
 

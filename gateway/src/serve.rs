@@ -9,6 +9,7 @@ use deadpool_postgres::Pool;
 use engine::clock::{SystemClock, SystemIds};
 use engine::codec::Codec;
 use engine::feed::{Feed, Live};
+use engine::jobs::{JobRunner, JobSettings, Jobs};
 use engine::journal::{PgFeed, PgJournal};
 use engine::ledger::{AuditFeed, AuditLedger};
 use engine::process::Processes;
@@ -28,6 +29,7 @@ use crate::database::{self, Database};
 use crate::endpoint::Listener;
 use crate::keys::{KeyStore, Keyring, Keys};
 use crate::listener::{serve_tcp, serve_unix};
+use crate::mail::{MailHandler, Mailer};
 use crate::readiness::Readiness;
 use crate::recall::Recall;
 use crate::settings::Settings;
@@ -59,6 +61,10 @@ pub struct Server {
     ledger: AuditLedger,
     memories: Arc<Memories>,
     processes: Arc<Processes>,
+    /// What is to be done in the background.
+    pub jobs: Jobs,
+    job_runner: Arc<JobRunner>,
+    mailer: Arc<Mailer>,
     pool: Pool,
     /// Listeners stop first, then what works in the background.
     listening: CancellationToken,
@@ -88,6 +94,8 @@ impl Server {
         let metrics = telemetry::install().context("metrics can't be recorded")?;
         let data_dir = Arc::new(DataDir::take(&settings.store.data_dir())?);
         let node = data_dir.node(&*ids)?;
+        let public_url = settings.store.public_url();
+        let mailer = Arc::new(Mailer::new(&settings.mail, public_url.clone(), data_dir.path())?);
 
         let database = Database::open(&settings.store).await?;
         let witness = Arc::new({
@@ -133,14 +141,30 @@ impl Server {
             Arc::new(AuditFeed::new(pool.clone(), codec, audit_live)),
         ];
         let journal_feed = feeds[0].clone();
-        let followed = follow(&engine, &keyring, Feeds::new(feeds), &pool, &clock).await?;
+        let jobs = Jobs::new(pool.clone(), clock.clone());
+        let followed = follow(&engine, &keyring, &jobs, Feeds::new(feeds), &pool, &clock).await?;
         let Followed { projector, memories, processes, access, flags } = followed;
         let recall =
             Recall { engine: &engine, keyring: &keyring, projector: &projector, journal: &*journal_feed };
         recall.forget_again(&*ids).await?;
         let processes = Arc::new(processes);
-        let readiness =
-            Readiness::new(engine.clone(), memories.clone(), projector.clone(), processes.clone());
+        let mail = MailHandler {
+            mailer: mailer.clone(),
+            projector: projector.clone(),
+            pool: queries.clone(),
+            links: keys.links(),
+            public_url,
+            clock: clock.clone(),
+        };
+        let job_runner = JobRunner::start(&jobs, vec![Arc::new(mail)], JobSettings::default()).await?;
+        let job_runner = Arc::new(job_runner);
+        let readiness = Readiness::new(
+            engine.clone(),
+            memories.clone(),
+            projector.clone(),
+            processes.clone(),
+            job_runner.clone(),
+        );
         let state = AppState::new(Parts {
             clock,
             ids,
@@ -166,6 +190,9 @@ impl Server {
             ledger,
             memories,
             processes,
+            jobs,
+            job_runner,
+            mailer,
             pool: pool.clone(),
             listening,
             listeners: Vec::new(),
@@ -261,6 +288,11 @@ impl Server {
         }))
     }
 
+    /// Where mail goes, for people.
+    pub fn mail_place(&self) -> String {
+        self.mailer.place()
+    }
+
     pub fn data_dir(&self) -> &std::path::Path {
         self.data_dir.path()
     }
@@ -275,6 +307,8 @@ impl Server {
         local::remove(self.data_dir.path());
         self.processes.drain().await;
         self.state.engine.drain().await;
+        self.job_runner.drain().await;
+        self.mailer.close().await;
         self.background.cancel();
         for chore in self.chores {
             let _ = chore.await;
@@ -301,6 +335,7 @@ struct Followed {
 async fn follow(
     engine: &Engine,
     keyring: &Arc<Keyring>,
+    jobs: &Jobs,
     feeds: Feeds,
     pool: &Pool,
     clock: &Arc<dyn Clock>,
@@ -315,7 +350,8 @@ async fn follow(
     };
     let access = Access { handle: handle(&*access)?, memory: access };
     let flags = FlagSource { handle: handle(&*flags)?, memory: flags };
-    let processes = Processes::start(workflows::all(engine, clock, keyring), &feeds, pool, settings).await?;
+    let processes =
+        Processes::start(workflows::all(engine, clock, keyring, jobs), &feeds, pool, settings).await?;
     Ok(Followed { projector: Arc::new(projector), memories: Arc::new(memories), processes, access, flags })
 }
 

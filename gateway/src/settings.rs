@@ -12,6 +12,7 @@ use url_check::http_url;
 use crate::data_dir::Announcement;
 use crate::keys::{MasterKey, MasterKeyError};
 use crate::listener::ConnectionLimits;
+use crate::mail::MailSettings;
 use crate::state::Limits;
 
 /// The variable that holds the master key itself. No flag: a command line is visible to everybody on the machine.
@@ -140,6 +141,9 @@ pub struct Settings {
     #[arg(long, env = "TENANTRY_CORS_ORIGINS", value_name = "ORIGIN,…", value_delimiter = ',', value_parser = origin)]
     pub cors_origins: Vec<String>,
 
+    #[command(flatten)]
+    pub mail: MailSettings,
+
     /// How log lines are written, to standard error
     #[arg(long, env = "TENANTRY_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
@@ -260,6 +264,7 @@ impl Settings {
                 "--owner-database-url is given without --database-url: give both or neither".to_owned()
             );
         }
+        self.mail.check()?;
         if self.command_deadline >= self.request_timeout {
             return Err(format!(
                 "--command-deadline ({:?}) must be shorter than --request-timeout ({:?})",
@@ -389,6 +394,9 @@ mod tests {
             (&["--cors-origins", "https://a.example/path"], "without a path"),
             (&["--owner-database-url", "postgres://x"], "give both"),
             (&["--command-deadline", "30s"], "shorter"),
+            (&["--smtp-url", "mail.example"], "smtps://"),
+            (&["--smtp-url", "smtps://mail.example"], "--mail-from"),
+            (&["--mail-from", "nobody"], "is an address"),
             (&["--colour"], "--colour"),
         ] {
             let error = serve(flags).unwrap_err();
