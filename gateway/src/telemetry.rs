@@ -22,6 +22,22 @@ pub const PERMISSION_DENIALS: &str = "tenantry_permission_denials_total";
 /// Gauge: connections open.
 pub const CONNECTIONS: &str = "tenantry_http_connections";
 
+/// Counter: what was asked of the threads for passwords, by `job` (`hash`, `verify`, `judge`) and `outcome` (`done`,
+/// `refused` as too many wait, `abandoned` by its caller, `panicked`).
+pub const PASSWORD_JOBS: &str = "tenantry_password_jobs_total";
+/// Histogram, seconds: what a thread worked at a password, by `job`.
+pub const PASSWORD_SECONDS: &str = "tenantry_password_seconds";
+/// Histogram, seconds: how long a password waited for a thread.
+pub const PASSWORD_WAIT_SECONDS: &str = "tenantry_password_wait_seconds";
+/// Gauge: passwords that wait for a thread.
+pub const PASSWORDS_WAITING: &str = "tenantry_passwords_waiting";
+/// Counter: sign-ins that were told to wait, by `ground` (`address`, `device`, `account`, `accounts`).
+pub const SIGN_INS_SLOWED: &str = "tenantry_sign_ins_slowed_total";
+/// Counter: attacks on sign-in that were noticed, by `finding` (`brute_force`, `stuffing`, `spraying`).
+pub const SIGN_IN_FINDINGS: &str = "tenantry_sign_in_findings_total";
+/// Counter: what slowed somebody and was forgotten for want of room, by `ground`. More than none: raise the bound.
+pub const SLOWDOWNS_DISPLACED: &str = "tenantry_slowdowns_displaced_total";
+
 /// Buckets of all histograms in seconds: the objectives of NFR-PERF-001 and -002 are bounds of their own.
 const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0];
@@ -59,6 +75,41 @@ pub fn refused(code: Code) {
         Code::Forbidden => metrics::counter!(PERMISSION_DENIALS).increment(1),
         _ => {}
     }
+}
+
+/// Something was asked of the threads for passwords, and came out like this.
+pub fn password_job(job: &'static str, outcome: &'static str) {
+    metrics::counter!(PASSWORD_JOBS, "job" => job, "outcome" => outcome).increment(1);
+}
+
+/// A thread was done with a password.
+pub fn password_took(job: &'static str, took: Duration) {
+    metrics::histogram!(PASSWORD_SECONDS, "job" => job).record(took.as_secs_f64());
+}
+
+/// A password's turn came.
+pub fn password_waited(waited: Duration) {
+    metrics::histogram!(PASSWORD_WAIT_SECONDS).record(waited.as_secs_f64());
+}
+
+/// So many passwords wait for a thread now.
+pub fn passwords_waiting(waiting: usize) {
+    metrics::gauge!(PASSWORDS_WAITING).set(waiting as f64);
+}
+
+/// A sign-in was told to wait.
+pub fn sign_in_slowed(ground: &'static str) {
+    metrics::counter!(SIGN_INS_SLOWED, "ground" => ground).increment(1);
+}
+
+/// An attack on sign-in was noticed.
+pub fn sign_in_finding(finding: &'static str) {
+    metrics::counter!(SIGN_IN_FINDINGS, "finding" => finding).increment(1);
+}
+
+/// What slowed somebody was forgotten for want of room.
+pub fn slowdown_displaced(ground: &'static str) {
+    metrics::counter!(SLOWDOWNS_DISPLACED, "ground" => ground).increment(1);
 }
 
 /// Counts a request while it lives, also one whose client hung up.

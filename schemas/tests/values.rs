@@ -229,6 +229,70 @@ fn identifiers_of_applications_are_bounded() {
     refuses::<ReasonCode>(&["", "Last owner", "a-b"]);
 }
 
+/// Ruling 13
+#[test]
+fn a_passwords_hash_is_of_a_kind_that_can_be_verified() {
+    accepts::<PasswordHash>(&[
+        "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo",
+        "$2a$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy",
+        "$2b$12$x",
+        "$2y$12$x",
+        &format!("$2b${}", "a".repeat(508)),
+    ]);
+    refuses::<PasswordHash>(&[
+        "",
+        "hunter2",
+        "$argon2i$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNo",
+        "$argon2id",
+        "$2x$10$x",
+        "$1$x",
+        "$2b$10$a b",
+        "$2b$10$a\0",
+        "$2b$10$ä",
+        " $2b$10$x",
+        "$2b$10$x\n",
+        &format!("$2b${}", "a".repeat(509)),
+    ]);
+    let shown = format!("{:?}", "$2b$12$secret".parse::<PasswordHash>().unwrap());
+    assert_eq!(shown, "PasswordHash(…)");
+}
+
+/// CON-SEC-001, ruling 9
+#[test]
+fn a_password_policy_asks_for_length_and_strength_unless_told_more_and_is_bounded() {
+    let told_nothing: PasswordPolicy = serde_json::from_value(json!({})).unwrap();
+    assert_eq!(told_nothing, PasswordPolicy::default());
+    assert_eq!(
+        serde_json::to_value(told_nothing).unwrap(),
+        json!({
+            "length_min": 12, "require_upper": false, "require_lower": false, "require_digit": false,
+            "require_symbol": false, "strength_min": 3,
+        })
+    );
+    for fine in [
+        json!({"length_min": 8, "strength_min": 0}),
+        json!({"length_min": 128, "strength_min": 4, "require_upper": true, "require_symbol": true}),
+    ] {
+        let policy: PasswordPolicy = serde_json::from_value(fine).unwrap();
+        let stored = serde_json::to_value(policy).unwrap();
+        assert_eq!(serde_json::from_value::<PasswordPolicy>(stored).unwrap(), policy);
+    }
+    for bad in [
+        json!({"length_min": 7}),
+        json!({"length_min": 129}),
+        json!({"length_min": 268}),
+        json!({"length_min": -8}),
+        json!({"length_min": "12"}),
+        json!({"strength_min": 5}),
+        json!({"require_emoji": true}),
+        json!(null),
+    ] {
+        assert!(serde_json::from_value::<PasswordPolicy>(bad.clone()).is_err(), "{bad}");
+    }
+    let error = serde_json::from_value::<PasswordPolicy>(json!({"length_min": 7})).unwrap_err().to_string();
+    assert_eq!(error, "a password's least length must be 8 to 128");
+}
+
 #[test]
 fn words_are_the_same_everywhere() {
     fn check<T>(all: &[T], as_str: fn(T) -> &'static str)

@@ -17,6 +17,7 @@ mod json;
 mod lifecycle;
 mod names;
 mod password;
+mod password_policy;
 mod plan;
 mod role;
 
@@ -31,6 +32,7 @@ pub use lifecycle::{
 };
 pub use names::{ApplicationName, PersonName, Reason, ReasonCode, Slug, TenantName};
 pub use password::{LoginMethod, PasswordChange, PasswordHash, SessionEnd, TotpSecret};
+pub use password_policy::{PasswordLength, PasswordPolicy, PasswordStrength};
 pub use plan::{Limits, Plan, TRIAL_DAYS};
 pub use role::Role;
 
