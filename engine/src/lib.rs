@@ -1,4 +1,5 @@
-//! The mechanism: dispatch, aggregate actors, supervision, journal, subscriptions, projection actors, process managers.
+//! The mechanism: dispatch, aggregate actors, supervision, journal, subscriptions, projection actors, process
+//! managers, background jobs.
 //!
 //! The engine knows no event, no table of a read model and no HTTP. What it is given is deciders, projections and
 //! process managers; what it promises is in `docs/ARCHITECTURE.md`.
@@ -13,6 +14,7 @@ pub mod dispatch;
 pub mod feed;
 pub mod follow;
 pub mod housekeeping;
+pub mod jobs;
 pub mod journal;
 pub mod keyring;
 pub mod ledger;

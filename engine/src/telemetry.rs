@@ -5,6 +5,7 @@
 
 use crate::dispatch::EngineHealth;
 use crate::follow::FollowerHealth;
+use crate::jobs::JobsHealth;
 
 /// Gauge: the last position this process appended.
 pub const JOURNAL_POSITION: &str = "tenantry_journal_position";
@@ -47,14 +48,27 @@ pub const ERRORS: &str = "tenantry_projection_errors_total";
 /// Histogram, seconds: how long a batch took, by `projection`.
 pub const BATCH_DURATION_SECONDS: &str = "tenantry_projection_batch_duration_seconds";
 
+/// Gauge: jobs that are not done, by `state`: `waiting`, `running` or `dead`.
+pub const JOBS: &str = "tenantry_jobs";
+/// Gauge, seconds: how long the first of the jobs that are due has waited.
+pub const JOBS_OVERDUE_SECONDS: &str = "tenantry_jobs_overdue_seconds";
+/// Counter: attempts that ended, by `kind` and `outcome`: `done`, `later` or `dead`.
+pub const JOB_ATTEMPTS: &str = "tenantry_job_attempts_total";
+/// Histogram, seconds: one attempt, by `kind`.
+pub const JOB_SECONDS: &str = "tenantry_job_seconds";
+
 /// Records how things are now.
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
-pub fn record(engine: &EngineHealth, followers: &[FollowerHealth]) {
+pub fn record(engine: &EngineHealth, followers: &[FollowerHealth], jobs: &JobsHealth) {
     metrics::gauge!(JOURNAL_WRITES).set(if engine.writes { 1.0 } else { 0.0 });
     metrics::gauge!(WRITER_QUEUE).set(engine.writer_queue as f64);
     metrics::gauge!(ACTORS_LIVE).set(engine.actors_live as f64);
     metrics::gauge!(COMMANDS_UNDER_WAY).set(engine.commands_under_way as f64);
     metrics::gauge!(IN_QUARANTINE).set(engine.quarantined.len() as f64);
+    for (state, count) in [("waiting", jobs.waiting), ("running", jobs.running), ("dead", jobs.dead)] {
+        metrics::gauge!(JOBS, "state" => state).set(count as f64);
+    }
+    metrics::gauge!(JOBS_OVERDUE_SECONDS).set(jobs.overdue.as_secs_f64());
     for follower in followers {
         let labels = [
             ("projection", follower.name.to_owned()),

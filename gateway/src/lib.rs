@@ -20,6 +20,7 @@ pub mod list;
 pub mod listener;
 pub mod local;
 pub mod logs;
+pub mod mail;
 mod members;
 pub mod observe;
 pub mod openapi;

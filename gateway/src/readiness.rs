@@ -7,6 +7,7 @@ use std::time::Duration;
 use deadpool_postgres::{Pool, PoolError};
 use engine::Engine;
 use engine::follow::{FollowerHealth, FollowerState, against_a_common_head};
+use engine::jobs::JobRunner;
 use engine::process::Processes;
 use engine::projection::{Memories, Projector};
 use serde::Serialize;
@@ -17,6 +18,8 @@ use crate::state::FRESH_FOR;
 
 /// How long the database may take to answer the simplest question.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+/// A job that has been due for so long waits because nobody takes it.
+const OVERDUE_AFTER: Duration = Duration::from_secs(600);
 /// Followers, or aggregates, that a hint names at most.
 const NAMED_MAX: usize = 5;
 
@@ -28,6 +31,7 @@ pub struct Readiness {
     projector: Arc<Projector>,
     processes: Arc<Processes>,
     policies: Arc<PolicyMemory>,
+    jobs: Arc<JobRunner>,
     database: Arc<Mutex<Database>>,
     stopping: Arc<AtomicBool>,
 }
@@ -95,9 +99,10 @@ impl Readiness {
         projector: Arc<Projector>,
         processes: Arc<Processes>,
         policies: Arc<PolicyMemory>,
+        jobs: Arc<JobRunner>,
     ) -> Self {
-        let (database, stopping) = (Arc::default(), Arc::default());
-        Self { engine, memories, projector, processes, policies, database, stopping }
+        let (database, stopping) = Default::default();
+        Self { engine, memories, projector, processes, policies, jobs, database, stopping }
     }
 
     /// From now on not ready: load balancers look elsewhere while what is under way ends.
@@ -132,6 +137,7 @@ impl Readiness {
             self.policies(),
             self.aggregates(),
             projections(&self.followers()),
+            self.jobs(),
         ]
     }
 
@@ -146,7 +152,7 @@ impl Readiness {
 
     /// Records the gauges as they are now.
     pub fn record(&self) {
-        engine::telemetry::record(&self.engine.health(), &self.followers());
+        engine::telemetry::record(&self.engine.health(), &self.followers(), &self.jobs.health());
     }
 
     fn server(&self) -> Component {
@@ -275,6 +281,36 @@ impl Readiness {
             named.join(", ")
         );
         Component::degraded("aggregates", "quarantined", hint)
+    }
+
+    fn jobs(&self) -> Component {
+        let (name, health) = ("jobs", self.jobs.health());
+        let words = health.words.join(", ");
+        if let Some(trouble) = health.trouble {
+            Component::degraded(name, "unreadable", format!("{trouble}: look after the database; they wait"))
+        } else if health.died_lately > 0 {
+            let hint = format!(
+                "{} jobs died within a day ({words}): docs/operations.md says what the words mean and how they are tried \
+                 again",
+                health.died_lately
+            );
+            Component::degraded(name, "dead", hint)
+        } else if health.struggling > 0 {
+            let hint = format!(
+                "{} jobs failed several times ({words}) and are tried again with growing pauses: docs/operations.md says \
+                 what the words mean",
+                health.struggling
+            );
+            Component::degraded(name, "retrying", hint)
+        } else if health.overdue > OVERDUE_AFTER {
+            Component::degraded(
+                name,
+                "overdue",
+                "jobs that are due are not taken: a binary that can do them is missing, or there are too many",
+            )
+        } else {
+            Component::ok(name, "working")
+        }
     }
 }
 

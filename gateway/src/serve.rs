@@ -9,6 +9,7 @@ use deadpool_postgres::Pool;
 use engine::clock::{SystemClock, SystemIds};
 use engine::codec::Codec;
 use engine::feed::{Feed, Live};
+use engine::jobs::{JobRunner, JobSettings, Jobs};
 use engine::journal::{PgFeed, PgJournal};
 use engine::ledger::{AuditFeed, AuditLedger};
 use engine::process::Processes;
@@ -29,6 +30,7 @@ use crate::database::{self, Database};
 use crate::endpoint::Listener;
 use crate::keys::{KeyStore, Keyring, Keys};
 use crate::listener::{serve_tcp, serve_unix};
+use crate::mail::{MailHandler, Mailer};
 use crate::policy::{Authorizer, PolicyMemory, Sources};
 use crate::readiness::Readiness;
 use crate::recall::Recall;
@@ -62,6 +64,10 @@ pub struct Server {
     ledger: AuditLedger,
     memories: Arc<Memories>,
     processes: Arc<Processes>,
+    /// What is to be done in the background.
+    pub jobs: Jobs,
+    job_runner: Arc<JobRunner>,
+    mailer: Arc<Mailer>,
     pool: Pool,
     /// Listeners stop first, then what works in the background.
     listening: CancellationToken,
@@ -94,6 +100,8 @@ impl Server {
         let authorizer = Arc::new(authorizer);
         let data_dir = Arc::new(DataDir::take(&settings.store.data_dir())?);
         let node = data_dir.node(&*ids)?;
+        let public_url = settings.store.public_url();
+        let mailer = Arc::new(Mailer::new(&settings.mail, public_url.clone(), data_dir.path())?);
 
         let database = Database::open(&settings.store).await?;
         let witness = Arc::new({
@@ -140,19 +148,32 @@ impl Server {
         ];
         let journal_feed = feeds[0].clone();
         let sign_in = SignInParts::start(&keys, &settings.hasher()).context("passwords can't be hashed")?;
+        let jobs = Jobs::new(pool.clone(), clock.clone());
+        let wishes = Wishes { links: &sign_in.links, jobs: &jobs };
         let followed =
-            follow(&engine, &keyring, &sign_in.links, Feeds::new(feeds), &pool, &clock, &authorizer).await?;
+            follow(&engine, &keyring, wishes, Feeds::new(feeds), &pool, &clock, &authorizer).await?;
         let Followed { projector, memories, processes, access, policies, flags } = followed;
         let recall =
             Recall { engine: &engine, keyring: &keyring, projector: &projector, journal: &*journal_feed };
         recall.forget_again(&*ids).await?;
         let processes = Arc::new(processes);
+        let mail = MailHandler {
+            mailer: mailer.clone(),
+            projector: projector.clone(),
+            pool: queries.clone(),
+            links: keys.links(),
+            public_url,
+            clock: clock.clone(),
+        };
+        let job_runner = JobRunner::start(&jobs, vec![Arc::new(mail)], JobSettings::default()).await?;
+        let job_runner = Arc::new(job_runner);
         let readiness = Readiness::new(
             engine.clone(),
             memories.clone(),
             projector.clone(),
             processes.clone(),
             policies.memory.clone(),
+            job_runner.clone(),
         );
         let state = AppState::new(Parts {
             clock,
@@ -182,6 +203,9 @@ impl Server {
             ledger,
             memories,
             processes,
+            jobs,
+            job_runner,
+            mailer,
             pool: pool.clone(),
             listening,
             listeners: Vec::new(),
@@ -277,6 +301,11 @@ impl Server {
         }))
     }
 
+    /// Where mail goes, for people.
+    pub fn mail_place(&self) -> String {
+        self.mailer.place()
+    }
+
     pub fn data_dir(&self) -> &std::path::Path {
         self.data_dir.path()
     }
@@ -291,6 +320,8 @@ impl Server {
         local::remove(self.data_dir.path());
         self.processes.drain().await;
         self.state.engine.drain().await;
+        self.job_runner.drain().await;
+        self.mailer.close().await;
         self.background.cancel();
         for chore in self.chores {
             let _ = chore.await;
@@ -303,6 +334,12 @@ impl Server {
         self.state.pool.close();
         self.pool.close();
     }
+}
+
+/// What process managers work with beside the engine.
+struct Wishes<'a> {
+    links: &'a Links,
+    jobs: &'a Jobs,
 }
 
 struct Followed {
@@ -318,7 +355,7 @@ struct Followed {
 async fn follow(
     engine: &Engine,
     keyring: &Arc<Keyring>,
-    links: &Links,
+    wishes: Wishes<'_>,
     feeds: Feeds,
     pool: &Pool,
     clock: &Arc<dyn Clock>,
@@ -336,7 +373,13 @@ async fn follow(
     let access = Access { handle: handle(&*access)?, memory: access };
     let policies = PolicySource { handle: handle(&*policies)?, memory: policies };
     let flags = FlagSource { handle: handle(&*flags)?, memory: flags };
-    let processes = Processes::start(workflows::all(engine, clock, keyring, links), &feeds, pool, settings).await?;
+    let processes = Processes::start(
+        workflows::all(engine, clock, keyring, wishes.links, wishes.jobs),
+        &feeds,
+        pool,
+        settings,
+    )
+    .await?;
     Ok(Followed {
         projector: Arc::new(projector),
         memories: Arc::new(memories),

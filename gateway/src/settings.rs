@@ -12,6 +12,7 @@ use url_check::http_url;
 use crate::data_dir::Announcement;
 use crate::keys::{MasterKey, MasterKeyError};
 use crate::listener::ConnectionLimits;
+use crate::mail::MailSettings;
 use crate::passwords::{HashParameters, HasherSettings};
 use crate::state::Limits;
 
@@ -140,6 +141,9 @@ pub struct Settings {
     /// Origins whose pages may call the API from a browser (CORS), such as https://console.example; none by default
     #[arg(long, env = "TENANTRY_CORS_ORIGINS", value_name = "ORIGIN,…", value_delimiter = ',', value_parser = origin)]
     pub cors_origins: Vec<String>,
+
+    #[command(flatten)]
+    pub mail: MailSettings,
 
     /// How log lines are written, to standard error
     #[arg(long, env = "TENANTRY_LOG_FORMAT", default_value = "json")]
@@ -277,6 +281,7 @@ impl Settings {
                 "--owner-database-url is given without --database-url: give both or neither".to_owned()
             );
         }
+        self.mail.check()?;
         if self.command_deadline >= self.request_timeout {
             return Err(format!(
                 "--command-deadline ({:?}) must be shorter than --request-timeout ({:?})",
@@ -418,6 +423,9 @@ mod tests {
             (&["--cors-origins", "https://a.example/path"], "without a path"),
             (&["--owner-database-url", "postgres://x"], "give both"),
             (&["--command-deadline", "30s"], "shorter"),
+            (&["--smtp-url", "mail.example"], "smtps://"),
+            (&["--smtp-url", "smtps://mail.example"], "--mail-from"),
+            (&["--mail-from", "nobody"], "is an address"),
             (&["--colour"], "--colour"),
         ] {
             let error = serve(flags).unwrap_err();

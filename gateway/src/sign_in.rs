@@ -47,14 +47,9 @@ impl SignInParts {
             hasher: Hasher::start(hasher)?,
             ladder: Ladder::new(LadderSettings::default()),
             tickets: Tickets::new(&keys.of_use("tickets")),
-            links: links(keys),
+            links: keys.links(),
         })
     }
-}
-
-/// Makes and reads the tokens of mailed links.
-pub fn links(keys: &Keys) -> Links {
-    Links::new(&keys.of_use("links"))
 }
 
 /// A person as the journal has them.

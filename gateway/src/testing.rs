@@ -15,6 +15,7 @@ use engine::audit::AuditEntry;
 use engine::clock::SystemIds;
 use engine::command::CommandContext;
 use engine::feed::{Feed, FeedError, FeedName, Interest, Live, Read, Told};
+use engine::jobs::{JobRunner, JobSettings, Jobs};
 use engine::journal::{Journal, MemoryJournal};
 use engine::ledger::LedgerError;
 use engine::process::Processes;
@@ -208,6 +209,8 @@ impl House {
         let memories = Arc::new(Memories::start(memory, &feeds, settings).await.unwrap());
         let handle = |name| memories.handle(name).unwrap();
         let processes = Arc::new(Processes::start(vec![], &Feeds::default(), &pool, settings).await.unwrap());
+        let jobs = Jobs::new(pool.clone(), clock.clone());
+        let jobs = Arc::new(JobRunner::start(&jobs, vec![], JobSettings::default()).await.unwrap());
         let audit = Arc::new(Recorded::default());
         let tokens = Tokens::new("http://127.0.0.1:8080");
         let key = TokenKey { kid: "k".into(), private_pkcs8: RSA.clone().into(), verifies_until: None };
@@ -229,7 +232,7 @@ impl House {
             pool,
             projector: projector.clone(),
             limits,
-            readiness: Readiness::new(engine, memories, projector, processes, policies.clone()),
+            readiness: Readiness::new(engine, memories, projector, processes, policies.clone(), jobs),
             sign_in,
         });
         Self { app, clock, audit, journal, access, flags, happened: AtomicU64::new(0), policies }

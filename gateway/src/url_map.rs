@@ -16,8 +16,8 @@ use crate::gate::{Gate, gate};
 use crate::observe::observe;
 use crate::problem::{Code, Problem};
 use crate::routes::{
-    applications, audit, auth, docs, flags, health, keys, me, memberships, ofrep, own_tenant, platform, policies,
-    tenant_flags, tenants, users, well_known,
+    applications, audit, auth, docs, flags, health, keys, me, memberships, ofrep, own_tenant, platform,
+    policies, tenant_flags, tenants, users, well_known,
 };
 use crate::state::AppState;
 

@@ -52,12 +52,14 @@ fn welcome(server: &Server, public_url: Option<String>, data_dir: Option<std::pa
          \n  API        {url}\
          \n  Docs       {url}/docs\
          \n  Metrics    http://{}/metrics\
+         \n  Mail       {}\
          \n  Data       {}\
          \n  PostgreSQL {}\n\
          \nNext, in another shell:\n\
          \n  TOKEN=$({command} token --role operator{with})\
          \n  curl -s -H \"Authorization: Bearer $TOKEN\" {url}/api/operator/tenants\n",
         server.admin,
+        server.mail_place(),
         server.data_dir().display(),
         server.database,
     );

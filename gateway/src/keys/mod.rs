@@ -15,6 +15,8 @@ use engine::keyring::{TOMBSTONES_FILE, Tombstones};
 use kernel::{Clock, Ids};
 pub use store::{KeyError, KeyStore, Rotation};
 
+use workflows::Links;
+
 use crate::settings::Store;
 use crate::token::Tokens;
 
@@ -65,6 +67,11 @@ impl Keys {
     pub fn new(tokens: Arc<Tokens>, cursor: &[u8], derived: &[u8]) -> Self {
         let key = |bytes| hmac::Key::new(hmac::HMAC_SHA256, bytes);
         Self { tokens, cursor: key(cursor), derived: key(derived) }
+    }
+
+    /// What makes and reads the tokens of links that are mailed.
+    pub fn links(&self) -> Links {
+        Links::new(&self.derive_secret(&[b"links"]))
     }
 
     /// A key of its own for one use of the deployment's.

@@ -3,8 +3,8 @@
 mod application;
 mod audit;
 mod flag;
-mod session;
 mod policy;
+mod session;
 mod tenant;
 mod user;
 pub mod words;
@@ -12,8 +12,8 @@ pub mod words;
 pub use application::{ApplicationView, IssuedKeyView, KeyView, RotatedKeyView};
 pub use audit::AuditView;
 pub use flag::FlagView;
-pub use session::{SessionList, SessionView};
 pub use policy::PolicyView;
+pub use session::{SessionList, SessionView};
 pub use tenant::{OwnTenantView, TenantView};
 pub use user::{MembershipView, UserMembership, UserView};
 

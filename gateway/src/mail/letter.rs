@@ -1,0 +1,243 @@
+//! What letters say. The layout is in `templates/letter.txt` and `templates/letter.html`.
+
+use chrono::{DateTime, Utc};
+
+/// The longest name that is repeated in a letter, in characters.
+const NAME_CHARACTERS_MAX: usize = 100;
+
+/// A letter to one person, in plain words. Whoever lays it out escapes them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Letter {
+    pub subject: String,
+    /// Whom it greets.
+    pub name: Option<String>,
+    /// Paragraphs before the link.
+    pub before: Vec<String>,
+    pub link: Option<Link>,
+    /// Paragraphs after it.
+    pub after: Vec<String>,
+}
+
+/// What a letter asks for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Link {
+    pub label: String,
+    /// As it was given.
+    pub url: String,
+    /// What the link carries, for those who use the API without a page.
+    pub code: String,
+}
+
+// Both hold names, and what opens an account: they print nothing.
+impl std::fmt::Debug for Letter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Letter(…)")
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Link(…)")
+    }
+}
+
+impl Letter {
+    fn new(subject: impl Into<String>, name: Option<&str>, before: Vec<String>) -> Self {
+        let name = name.and_then(spoken);
+        Self { subject: subject.into(), name, before, link: None, after: Vec::new() }
+    }
+
+    fn with_link(mut self, label: &str, url: String, code: String) -> Self {
+        self.link = Some(Link { label: label.to_owned(), url, code });
+        self
+    }
+
+    fn and(mut self, paragraph: impl Into<String>) -> Self {
+        self.after.push(paragraph.into());
+        self
+    }
+
+    /// Somebody may become a member of a tenant (UC-TENANT-INVITE).
+    pub fn invitation(
+        name: Option<&str>,
+        tenant: Option<&str>,
+        (url, code): (String, String),
+        expires_at: DateTime<Utc>,
+    ) -> Self {
+        let tenant = tenant.and_then(spoken).unwrap_or_else(|| "a company".to_owned());
+        Self::new(
+            format!("You are invited to {tenant}"),
+            name,
+            vec![format!(
+                "You are invited to join {tenant}. The invitation is good until {}.",
+                time(expires_at)
+            )],
+        )
+        .with_link("Accept the invitation", url, code)
+        .and("If you don't know what this is about, do nothing: without you, nothing happens.")
+    }
+
+    /// A link was asked for to choose another password (FR-AUTH-004).
+    pub fn password_reset(
+        name: Option<&str>,
+        (url, code): (String, String),
+        expires_at: DateTime<Utc>,
+    ) -> Self {
+        Self::new(
+            "Choose another password",
+            name,
+            vec![format!(
+                "Somebody asked for a link to choose another password for you. It is good once, until {}.",
+                time(expires_at)
+            )],
+        )
+        .with_link("Choose another password", url, code)
+        .and("If that was not you, do nothing: your password stays as it is. Give the link to nobody.")
+    }
+
+    /// The password was changed, and all sessions ended (FR-AUTH-004).
+    pub fn password_changed(name: Option<&str>, at: DateTime<Utc>) -> Self {
+        Self::new(
+            "Your password was changed",
+            name,
+            vec![format!("Your password was changed on {}. You were signed out everywhere.", time(at))],
+        )
+        .and("If that was not you, ask for a link to choose another password at once, and tell your administrator.")
+    }
+
+    /// A session's token was used twice: there is a copy of it.
+    pub fn refresh_reuse_detected(name: Option<&str>, at: DateTime<Utc>) -> Self {
+        Self::new(
+            "A session of yours was ended",
+            name,
+            vec![format!(
+                "On {}, something that had been replaced was used again to go on with a session of yours. Somebody may \
+                 have a copy of it, so the session was ended.",
+                time(at)
+            )],
+        )
+        .and("Sign in again. If this was none of your own programs, change your password and tell your administrator.")
+    }
+
+    /// A second factor is asked for from now on.
+    pub fn mfa_enrolled(name: Option<&str>, at: DateTime<Utc>) -> Self {
+        Self::new(
+            "Two-step sign-in is on",
+            name,
+            vec![format!("Since {}, signing in asks for a code of your authenticator.", time(at))],
+        )
+        .and("Keep the recovery codes where you find them without that device.")
+        .and("If that was not you, change your password at once and tell your administrator.")
+    }
+
+    /// No second factor is asked for any more.
+    pub fn mfa_removed(name: Option<&str>, at: DateTime<Utc>) -> Self {
+        Self::new(
+            "Two-step sign-in is off",
+            name,
+            vec![format!("Since {}, signing in asks for your password alone.", time(at))],
+        )
+        .and("If that was not you, change your password at once and tell your administrator.")
+    }
+
+    /// Somebody is to show that the address is theirs.
+    pub fn email_verification(
+        name: Option<&str>,
+        (url, code): (String, String),
+        expires_at: DateTime<Utc>,
+    ) -> Self {
+        Self::new(
+            "Confirm your e-mail address",
+            name,
+            vec![format!(
+                "Somebody gave this address as theirs. If that was you, confirm it until {}.",
+                time(expires_at)
+            )],
+        )
+        .with_link("Confirm the address", url, code)
+        .and("If that was not you, do nothing.")
+    }
+}
+
+/// For people, in words that need no other clock than UTC.
+fn time(at: DateTime<Utc>) -> String {
+    at.format("%-d %B %Y, %H:%M UTC").to_string()
+}
+
+/// A name as it is repeated to others: one line of printable characters. `None` if it would be taken for a link, which
+/// is how an invitation could carry somebody else's message.
+fn spoken(name: &str) -> Option<String> {
+    let printable = |character: &char| !character.is_control() && !is_invisible(*character);
+    let line: String = name.chars().filter(printable).take(NAME_CHARACTERS_MAX).collect();
+    let (line, lower) = (line.trim(), line.to_lowercase());
+    let link = lower.contains("://") || lower.contains("www.");
+    (!line.is_empty() && !link).then(|| line.to_owned())
+}
+
+/// What turns or breaks a line without being seen (Unicode's bidirectional controls, separators and joiners).
+fn is_invisible(character: char) -> bool {
+    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at() -> DateTime<Utc> {
+        DateTime::from_timestamp(1_800_000_000, 0).unwrap()
+    }
+
+    fn link() -> (String, String) {
+        ("https://t.example/login#invitation=abc".to_owned(), "abc".to_owned())
+    }
+
+    fn all() -> Vec<Letter> {
+        let name = Some("Ann");
+        vec![
+            Letter::invitation(name, Some("Acme"), link(), at()),
+            Letter::password_reset(name, link(), at()),
+            Letter::password_changed(name, at()),
+            Letter::refresh_reuse_detected(name, at()),
+            Letter::mfa_enrolled(name, at()),
+            Letter::mfa_removed(name, at()),
+            Letter::email_verification(name, link(), at()),
+        ]
+    }
+
+    #[test]
+    fn each_letter_says_until_or_since_when_and_only_three_carry_a_link() {
+        let letters = all();
+        assert!(letters.iter().all(|letter| letter.before[0].contains("15 January 2027, 08:00 UTC")));
+        assert!(
+            letters.iter().all(|letter| letter.name.as_deref() == Some("Ann") && !letter.after.is_empty())
+        );
+        let linked: Vec<&str> =
+            letters.iter().filter(|it| it.link.is_some()).map(|it| &*it.subject).collect();
+        assert_eq!(
+            linked,
+            ["You are invited to Acme", "Choose another password", "Confirm your e-mail address"]
+        );
+    }
+
+    /// Then a letter needs no encoding, and its link can be copied from a file.
+    #[test]
+    fn our_own_words_are_ascii() {
+        for letter in all() {
+            let words = letter.before.iter().chain(&letter.after).chain([&letter.subject]);
+            assert!(words.clone().all(|words| words.is_ascii()), "{}", letter.subject);
+        }
+    }
+
+    #[test]
+    fn a_name_is_repeated_as_one_line_and_never_as_a_link() {
+        assert_eq!(spoken(" Ann \r\n Bcc: eve@evil.example"), Some("Ann  Bcc: eve@evil.example".to_owned()));
+        assert_eq!(spoken("Ann\u{202e}lp.evil"), Some("Annlp.evil".to_owned()));
+        assert_eq!(spoken(&"x".repeat(500)).map(|name| name.len()), Some(100));
+        for name in ["", " ", "\u{200b}", "Win: https://evil.example", "WWW.evil.example"] {
+            assert_eq!(spoken(name), None, "{name}");
+        }
+        let letter =
+            Letter::invitation(Some("http://evil.example"), Some("http://evil.example"), link(), at());
+        assert_eq!((letter.name, letter.subject.as_str()), (None, "You are invited to a company"));
+    }
+}
