@@ -77,6 +77,22 @@ curl -s -w '\n' -H "$OPERATOR" --json '{"reason": "paid"}' "$URL/api/operator/te
 eventually "a poll of the reactivated tenant" 200 poll
 curl -s -w '\n' -H "$KEY" "$URL/api/v1/flags?tenant=$TENANT"
 
+step "Sign in as the owner, whom provisioning invited by mail"
+DATA="${TENANTRY_DATA_DIR:-$(test "$(id -u)" = 0 && echo /var/lib/tenantry || echo "$HOME/.local/share/tenantry")}"
+mailed() { grep -l "ann@acme-$RUN.example" "$DATA"/mail/*.eml | wc -l | tr -d ' '; }
+eventually "mails to the owner" 1 mailed
+INVITATION="$(cat "$DATA"/mail/*.eml | tr -d ' \r' | grep -xE '[A-Za-z0-9_-]{75}' | tail -n 1)"
+PASSWORD="correct horse battery staple"
+curl -s -w '\n' --json "{\"token\": \"$INVITATION\", \"password\": \"$PASSWORD\"}" "$URL/auth/invitations/accept"
+expect "a login with a wrong password" "$(status --json "{\"email\": \"ann@acme-$RUN.example\", \"password\": \"wrong\"}" "$URL/auth/login")" 401
+OWNER="Authorization: Bearer $(curl -s --json "{\"email\": \"ann@acme-$RUN.example\", \"password\": \"$PASSWORD\"}" "$URL/auth/login" | field access_token)"
+curl -s -w '\n' -H "$OWNER" "$URL/auth/me"
+expect "the owner, signed in" "$(status -H "$OWNER" "$URL/auth/me")" 200
+curl -s -w '\n' -H "$OWNER" "$URL/api/v1/users/me/sessions"
+curl -s -w '%{http_code}\n' -X POST -H "$OWNER" "$URL/auth/logout"
+curl -s -w '\n' -H "$OWNER" "$URL/auth/me"
+expect "the owner, signed out" "$(status -H "$OWNER" "$URL/auth/me")" 401
+
 step "Rebuild a read model while the server serves, and see the same"
 tenant_status() { curl -s -H "$OPERATOR" "$URL/api/operator/tenants/$TENANT" | field status; }
 eventually "the tenant's status" trial tenant_status

@@ -37,6 +37,7 @@ pub mod routes;
 pub mod serve;
 pub mod settings;
 pub mod sign_in;
+pub mod signing;
 pub mod slowdown;
 pub mod state;
 pub mod step;

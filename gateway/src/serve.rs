@@ -123,7 +123,9 @@ impl Server {
         database::check_role(&pool).await?;
 
         drop(settings.store.master_key(!database::has_keys(&pool).await?)?);
-        let store = KeyStore::new(pool.clone(), settings.store.master_source(), clock.clone(), ids.clone());
+        let store = KeyStore::new(pool.clone(), settings.store.master_source(), clock.clone(), ids.clone())
+            .signing_with(settings.token_algorithm);
+        let store = Arc::new(store);
         let (keys, claim_key) = store.open(&settings.store.public_url()).await?;
         let keyring = crate::keys::keyring(&settings.store, &pool, &clock, &ids).await?;
         let codec = Codec::sealing(keyring.clone(), schemas::upcasters(), &claim_key);
@@ -185,6 +187,7 @@ impl Server {
             policies,
             flags,
             keys: keys.clone(),
+            key_store: store.clone(),
             pool: queries,
             projector,
             limits: settings.limits(),
@@ -401,8 +404,7 @@ fn engine_config(settings: &Settings, node: uuid::Uuid) -> EngineConfig {
 }
 
 /// Takes over other nodes' keys, and rotates the signing key when it has signed long enough.
-fn look_after_keys(store: KeyStore, keys: Keys, stop: CancellationToken) -> JoinHandle<()> {
-    let store = Arc::new(store);
+fn look_after_keys(store: Arc<KeyStore>, keys: Keys, stop: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(every(KEYS_EVERY, stop, move || {
         let (store, keys) = (store.clone(), keys.clone());
         async move {

@@ -14,6 +14,7 @@ use crate::keys::{MasterKey, MasterKeyError};
 use crate::listener::ConnectionLimits;
 use crate::mail::MailSettings;
 use crate::passwords::{HashParameters, HasherSettings};
+use crate::signing::SigningAlgorithm;
 use crate::state::Limits;
 
 /// The variable that holds the master key itself. No flag: a command line is visible to everybody on the machine.
@@ -192,6 +193,11 @@ pub struct Settings {
     #[arg(long, env = "TENANTRY_ACTORS_MAX", value_name = "NUMBER", default_value_t = 100_000,
         value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub actors_max: u32,
+
+    /// What access tokens are signed with. Another one than before takes over at the start; the former key verifies
+    /// what it signed for a day
+    #[arg(long, env = "TENANTRY_TOKEN_ALGORITHM", value_name = "ALGORITHM", default_value = "RS256")]
+    pub token_algorithm: SigningAlgorithm,
 
     /// Memory that hashing a password takes (argon2id), in KiB; OWASP's recommendation unless it is said otherwise.
     /// Passwords are hashed anew at the next sign-in when this or the next rises

@@ -12,7 +12,7 @@ use projections::{AccessMemory, FlagMemory};
 
 use crate::admission::Admission;
 use crate::audit::Audit;
-use crate::keys::Keys;
+use crate::keys::{KeyStore, Keys};
 use crate::policy::{Authorizer, PolicyMemory};
 use crate::problem::Problem;
 use crate::readiness::Readiness;
@@ -121,6 +121,7 @@ pub struct App {
     pub policies: PolicySource,
     pub flags: FlagSource,
     pub keys: Keys,
+    pub key_store: Arc<KeyStore>,
     /// The server's role on the database, for queries.
     pub pool: Pool,
     pub projector: Arc<Projector>,
@@ -152,6 +153,7 @@ pub struct Parts {
     pub policies: PolicySource,
     pub flags: FlagSource,
     pub keys: Keys,
+    pub key_store: Arc<KeyStore>,
     pub pool: Pool,
     pub projector: Arc<Projector>,
     pub limits: Limits,
@@ -171,6 +173,7 @@ impl AppState {
             policies,
             flags,
             keys,
+            key_store,
             pool,
             projector,
             limits,
@@ -188,6 +191,7 @@ impl AppState {
             policies,
             flags,
             keys,
+            key_store,
             pool,
             projector,
             limits,

@@ -37,7 +37,7 @@ use uuid::Uuid;
 use crate::api_key::ApiKey;
 use crate::audit::{Audit, AuditSink};
 use crate::endpoint::Listener;
-use crate::keys::{Keys, new_rsa_key};
+use crate::keys::{KeyStore, Keys, new_rsa_key};
 use crate::passwords::{HashParameters, HasherSettings};
 use crate::policy::{Authorizer, PolicyMemory, Source, Sources};
 use crate::readiness::Readiness;
@@ -215,6 +215,8 @@ impl House {
         let tokens = Tokens::new("http://127.0.0.1:8080");
         let key = TokenKey { kid: "k".into(), private_pkcs8: RSA.clone().into(), verifies_until: None };
         tokens.replace(&[key]).unwrap();
+        let master: engine::keyring::MasterSource =
+            Arc::new(|| crate::keys::MasterKey::parse(&"1".repeat(64), "a test"));
         let keys = Keys::new(Arc::new(tokens), &[1; 32], &[2; 32]);
         let cheap = HashParameters { memory_kib: 8, passes: 1, lanes: 1 };
         let hasher = HasherSettings { parameters: cheap, ..HasherSettings::with_threads(1) };
@@ -229,6 +231,7 @@ impl House {
             policies: PolicySource { memory: policies.clone(), handle: handle("policies") },
             flags: FlagSource { memory: flags.clone(), handle: handle("flag_memory") },
             keys,
+            key_store: Arc::new(KeyStore::new(pool.clone(), master, clock.clone(), Arc::new(SystemIds))),
             pool,
             projector: projector.clone(),
             limits,

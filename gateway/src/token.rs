@@ -1,4 +1,4 @@
-//! Access tokens: JWT, RS256, at most 15 minutes (REQUIREMENTS §3).
+//! Access tokens: JWT, RS256 unless the deployment chose otherwise, at most 15 minutes (REQUIREMENTS §3).
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use kernel::{Position, TenantId};
 use schemas::values::Role;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::signing::SigningAlgorithm;
 
 /// The longest life of a token.
 pub const TTL_MAX: Duration = Duration::from_secs(15 * 60);
@@ -69,6 +71,8 @@ pub enum TokenError {
 pub enum SigningError {
     #[error("there is no signing key")]
     NoKey,
+    #[error("the key {0} is of no algorithm that tokens are signed with")]
+    UnknownKey(String),
     #[error("the token can't be signed")]
     Jwt(#[from] jsonwebtoken::errors::Error),
 }
@@ -83,16 +87,23 @@ pub struct TokenKey {
 
 #[derive(Default)]
 struct Keys {
-    signing: Option<(String, EncodingKey)>,
+    signing: Option<(String, SigningAlgorithm, EncodingKey)>,
     /// Decoding keys are made once, not for each token.
-    verifying: HashMap<String, (DecodingKey, Option<DateTime<Utc>>)>,
+    verifying: HashMap<String, Verifying>,
     jwks: Vec<(Jwk, Option<DateTime<Utc>>)>,
+}
+
+struct Verifying {
+    key: DecodingKey,
+    algorithm: SigningAlgorithm,
+    /// Of this algorithm and no other: what a token says of itself is not believed.
+    validation: Validation,
+    until: Option<DateTime<Utc>>,
 }
 
 /// Signs and verifies access tokens.
 pub struct Tokens {
     issuer: String,
-    validation: Validation,
     keys: RwLock<Arc<Keys>>,
 }
 
@@ -116,17 +127,20 @@ pub struct Grant {
 
 impl Tokens {
     pub fn new(issuer: impl Into<String>) -> Self {
-        let issuer = issuer.into();
-        let mut validation = Validation::new(Algorithm::RS256);
+        Self { issuer: issuer.into(), keys: RwLock::default() }
+    }
+
+    fn validation(&self, algorithm: SigningAlgorithm) -> Validation {
+        let mut validation = Validation::new(algorithm.jwt());
         validation.set_audience(&[AUDIENCE]);
-        validation.set_issuer(&[&issuer]);
+        validation.set_issuer(&[&self.issuer]);
         // aud and iss are only looked at when they are there: require them.
         validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
         validation.leeway = 0;
         // The times are compared with our own clock, below.
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        Self { issuer, validation, keys: RwLock::default() }
+        validation
     }
 
     pub fn issuer(&self) -> &str {
@@ -136,18 +150,26 @@ impl Tokens {
     /// Takes another set of keys.
     ///
     /// # Errors
-    /// A key is no RSA key in PKCS#8; then the former set stays.
+    /// A key is none in PKCS#8 of a [`SigningAlgorithm`]; then the former set stays.
     pub fn replace(&self, keys: &[TokenKey]) -> Result<(), SigningError> {
         let mut next = Keys::default();
         for key in keys {
-            let encoding = EncodingKey::from_rsa_pem(&pem(&key.private_pkcs8))?;
-            let mut jwk = Jwk::from_encoding_key(&encoding, Algorithm::RS256)?;
+            let algorithm = SigningAlgorithm::of(&key.private_pkcs8)
+                .ok_or_else(|| SigningError::UnknownKey(key.kid.clone()))?;
+            let encoding = algorithm.encoding_key(&pem(&key.private_pkcs8))?;
+            let mut jwk = Jwk::from_encoding_key(&encoding, algorithm.jwt())?;
             jwk.common.key_id = Some(key.kid.clone());
             jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-            next.verifying.insert(key.kid.clone(), (DecodingKey::from_jwk(&jwk)?, key.verifies_until));
+            let verifying = Verifying {
+                key: DecodingKey::from_jwk(&jwk)?,
+                algorithm,
+                validation: self.validation(algorithm),
+                until: key.verifies_until,
+            };
+            next.verifying.insert(key.kid.clone(), verifying);
             next.jwks.push((jwk, key.verifies_until));
             if key.verifies_until.is_none() {
-                next.signing = Some((key.kid.clone(), encoding));
+                next.signing = Some((key.kid.clone(), algorithm, encoding));
             }
         }
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
@@ -171,7 +193,7 @@ impl Tokens {
     /// There is no key, or it can't sign.
     pub fn sign(&self, grant: Grant, now: DateTime<Utc>) -> Result<(String, Claims), SigningError> {
         let keys = self.keys();
-        let (kid, key) = keys.signing.as_ref().ok_or(SigningError::NoKey)?;
+        let (kid, algorithm, key) = keys.signing.as_ref().ok_or(SigningError::NoKey)?;
         let ttl = i64::try_from(grant.ttl.min(TTL_MAX).as_secs()).unwrap_or(0);
         let now = now.timestamp();
         let claims = Claims {
@@ -191,7 +213,7 @@ impl Tokens {
             jti: grant.token_id,
         };
         let header =
-            Header { kid: Some(kid.clone()), typ: Some(TYPE.to_owned()), ..Header::new(Algorithm::RS256) };
+            Header { kid: Some(kid.clone()), typ: Some(TYPE.to_owned()), ..Header::new(algorithm.jwt()) };
         Ok((jsonwebtoken::encode(&header, &claims, key)?, claims))
     }
 
@@ -204,15 +226,16 @@ impl Tokens {
             return Err(TokenError::Invalid);
         }
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
-        if header.alg != Algorithm::RS256 || header.typ.as_deref() != Some(TYPE) {
+        if header.typ.as_deref() != Some(TYPE) {
             return Err(TokenError::Invalid);
         }
         let keys = self.keys();
-        let (key, until) = header.kid.and_then(|kid| keys.verifying.get(&kid)).ok_or(TokenError::Invalid)?;
-        if until.is_some_and(|until| until <= now) {
+        let known = header.kid.and_then(|kid| keys.verifying.get(&kid)).ok_or(TokenError::Invalid)?;
+        // The key says by which algorithm, not the token.
+        if header.alg != known.algorithm.jwt() || known.until.is_some_and(|until| until <= now) {
             return Err(TokenError::Invalid);
         }
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &self.validation)
+        let claims = jsonwebtoken::decode::<Claims>(token, &known.key, &known.validation)
             .map_err(|_| TokenError::Invalid)?
             .claims;
         let now = now.timestamp();
@@ -244,6 +267,7 @@ mod tests {
     use crate::keys::new_rsa_key;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use jsonwebtoken::Algorithm;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -380,6 +404,38 @@ mod tests {
             json!({"alg": "RS256", "typ": "at+jwt"}),
         ] {
             assert_eq!(tokens.verify(&forged(header, |_| {}), now()), Err(TokenError::Invalid));
+        }
+    }
+
+    /// CC-AUTH-002: whichever algorithm signs, what the token says of it is not believed.
+    #[test]
+    fn each_algorithm_signs_and_no_key_verifies_by_another() {
+        let of = |kid: &str, algorithm: SigningAlgorithm| TokenKey {
+            kid: kid.to_owned(),
+            private_pkcs8: algorithm.generate().unwrap(),
+            verifies_until: None,
+        };
+        for algorithm in [SigningAlgorithm::Es256, SigningAlgorithm::EdDsa] {
+            let tokens = Tokens::new(ISSUER);
+            tokens.replace(&[key("a", 0, Some(later(600))), of("b", algorithm)]).unwrap();
+            let (token, claims) = tokens.sign(grant(60), now()).unwrap();
+            let header = jsonwebtoken::decode_header(&token).unwrap();
+            assert_eq!((header.kid.as_deref(), header.alg), (Some("b"), algorithm.jwt()));
+            assert_eq!(tokens.verify(&token, now()), Ok(claims));
+            let (old, _) = self::tokens("a", 0).sign(grant(60), now()).unwrap();
+            assert!(tokens.verify(&old, now()).is_ok(), "the former one verifies beside it");
+            // A good RSA signature under a header that names the other key, or the other algorithm.
+            for header in [
+                json!({"alg": "RS256", "typ": "at+jwt", "kid": "b"}),
+                json!({"alg": algorithm.as_str(), "typ": "at+jwt", "kid": "a"}),
+                json!({"alg": algorithm.as_str(), "typ": "at+jwt", "kid": "b"}),
+            ] {
+                assert_eq!(tokens.verify(&forged(header, |_| {}), now()), Err(TokenError::Invalid));
+            }
+            let jwks = serde_json::to_value(tokens.jwks(now())).unwrap();
+            let published = jwks["keys"].as_array().unwrap().iter().find(|key| key["kid"] == "b").unwrap();
+            assert_eq!(published["alg"], algorithm.as_str());
+            assert!(published.get("d").is_none(), "nothing private is published");
         }
     }
 

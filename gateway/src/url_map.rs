@@ -141,6 +141,10 @@ pub fn url_map() -> UrlMap {
             routes!(platform::projections::projections),
         )
         .at(
+            Endpoint::post("/api/operator/keys/rotate", "platform:rotate_keys").roles(OPERATOR).fresh(),
+            routes!(platform::rotate_keys::rotate_keys),
+        )
+        .at(
             Endpoint::delete("/api/operator/users/{id}", "users:forget").roles(OPERATOR).on("user", "id"),
             routes!(platform::forget_user::forget_user),
         )

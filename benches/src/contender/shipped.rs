@@ -11,7 +11,7 @@ use engine::feed::FeedName;
 use gateway::serve::Server;
 use gateway::settings::Settings;
 use gateway::token::{Grant, TTL_MAX};
-use kernel::{Position, ShardId};
+use kernel::{Position, ShardId, TenantId};
 use schemas::values::Role;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -83,13 +83,22 @@ impl Shipped {
 
     /// An operator's access token.
     pub fn token(&self) -> Result<String> {
+        self.sign("local:1000".to_owned(), Role::Operator, None)
+    }
+
+    /// A member's access token.
+    pub fn token_of(&self, person: Uuid, role: Role, tenant: Uuid) -> Result<String> {
+        self.sign(person.to_string(), role, Some(TenantId(tenant)))
+    }
+
+    fn sign(&self, subject: String, role: Role, tenant: Option<TenantId>) -> Result<String> {
         let state = &self.server.state;
         let grant = Grant {
-            subject: "local:1000".to_owned(),
+            subject,
             session: state.ids.fresh(),
             token_id: state.ids.fresh(),
-            tenant: None,
-            role: Some(Role::Operator),
+            tenant,
+            role: Some(role),
             scopes: Vec::new(),
             began_at: state.access.position(),
             authenticated_at: state.clock.now(),

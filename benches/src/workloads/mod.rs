@@ -13,6 +13,7 @@ mod lag;
 mod pgbench;
 mod rebuild;
 mod replay;
+mod sign_in;
 
 use std::time::Duration;
 
@@ -55,6 +56,7 @@ pub const ALL: &[Workload] = &[
     replay::WORKLOAD,
     rebuild::WORKLOAD,
     http::WORKLOAD,
+    sign_in::WORKLOAD,
     lag::WORKLOAD,
     flood::WORKLOAD,
     pgbench::WORKLOAD,

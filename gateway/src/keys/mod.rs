@@ -13,17 +13,18 @@ use deadpool_postgres::Pool;
 pub use engine::keyring::{Keyring, KeyringError, MasterKey, MasterKeyError, WrapError};
 use engine::keyring::{TOMBSTONES_FILE, Tombstones};
 use kernel::{Clock, Ids};
-pub use store::{KeyError, KeyStore, Rotation};
+pub use store::{KeyError, KeyStore, NewKey, Rotation};
 
 use workflows::Links;
 
 use crate::settings::Store;
+use crate::signing::SigningAlgorithm;
 use crate::token::Tokens;
 
 /// What a key is for. Part of the storage format: bound into the wrapped key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// RSA-2048, PKCS#8: signs access tokens.
+    /// PKCS#8, of whichever algorithm was chosen: signs access tokens.
     TokenSigning,
     /// Hashes claims; outlives every claim.
     ClaimHash,
@@ -46,10 +47,10 @@ impl Purpose {
         }
     }
 
-    /// New key material.
-    fn generate(self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    /// New key material; tokens are signed with `signing`.
+    fn generate(self, signing: SigningAlgorithm) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         match self {
-            Self::TokenSigning => new_rsa_key(),
+            Self::TokenSigning => signing.generate(),
             Self::ClaimHash | Self::DerivedSecret | Self::Cursor => Ok(random::<32>()?.to_vec().into()),
         }
     }

@@ -10,6 +10,7 @@ use kernel::{Clock, Ids};
 use zeroize::Zeroizing;
 
 use super::{Keys, Purpose, WrapError};
+use crate::signing::SigningAlgorithm;
 use crate::token::{SigningError, TTL_MAX, TokenKey, Tokens};
 
 /// How long a signing key signs (NFR-SEC-004: at least yearly).
@@ -76,11 +77,28 @@ pub struct KeyStore {
     master: MasterSource,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    /// Of keys that are made from now on.
+    signing: SigningAlgorithm,
+}
+
+/// A key that signs from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    pub kid: String,
+    pub algorithm: SigningAlgorithm,
+    /// Until when its predecessor verifies what it signed.
+    pub former_verifies_until: DateTime<Utc>,
 }
 
 impl KeyStore {
     pub fn new(pool: Pool, master: MasterSource, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { pool, master, clock, ids }
+        Self { pool, master, clock, ids, signing: SigningAlgorithm::default() }
+    }
+
+    /// With another algorithm for tokens. A key of a former one is followed by one of this at [`KeyStore::open`]: not
+    /// while servers run, or two with different settings would take turns for ever.
+    pub fn signing_with(self, signing: SigningAlgorithm) -> Self {
+        Self { signing, ..self }
     }
 
     /// Opens all keys, and makes those that are missing. Two nodes may do so at once: the database keeps one of each.
@@ -99,7 +117,12 @@ impl KeyStore {
         for purpose in &missing {
             self.make(*purpose).await?;
         }
-        if !missing.is_empty() {
+        let of_another = current(&rows, Purpose::TokenSigning)
+            .is_some_and(|row| SigningAlgorithm::of(&row.key.bytes) != Some(self.signing));
+        if of_another {
+            self.rotate_signing().await?;
+        }
+        if of_another || !missing.is_empty() {
             rows = self.load().await?;
         }
         let bytes = |purpose: Purpose| {
@@ -134,6 +157,23 @@ impl KeyStore {
         Ok(if due { Rotation::Rotated } else { Rotation::Kept })
     }
 
+    /// Lets another key sign from now on, as an operator wishes. Other nodes take it over within seconds, and verify with
+    /// both meanwhile.
+    ///
+    /// # Errors
+    /// [`KeyError`]; the keys in use stay as they are.
+    pub async fn rotate(&self, tokens: &Tokens) -> Result<NewKey, KeyError> {
+        self.rotate_signing().await?;
+        let rows = self.load().await?;
+        tokens.replace(&token_keys(&rows))?;
+        let newest = current(&rows, Purpose::TokenSigning).ok_or(SigningError::NoKey)?;
+        Ok(NewKey {
+            kid: newest.key.kid.clone(),
+            algorithm: SigningAlgorithm::of(&newest.key.bytes).unwrap_or(self.signing),
+            former_verifies_until: newest.created_at + OVERLAP,
+        })
+    }
+
     /// Another key signs from now on; the former verifies until its tokens have lapsed.
     async fn rotate_signing(&self) -> Result<(), KeyError> {
         let rows = self.load().await?;
@@ -166,7 +206,7 @@ impl KeyStore {
 
     fn new_key(&self, purpose: Purpose) -> Result<(String, Vec<u8>), KeyError> {
         let kid = self.ids.fresh().simple().to_string();
-        let wrapped = (self.master)()?.wrap(&kid, purpose.as_str(), &purpose.generate()?)?;
+        let wrapped = (self.master)()?.wrap(&kid, purpose.as_str(), &purpose.generate(self.signing)?)?;
         Ok((kid, wrapped))
     }
 

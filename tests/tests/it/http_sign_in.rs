@@ -465,3 +465,32 @@ async fn no_password_and_no_token_is_written_down() {
         assert!(!dump.contains(secret), "{secret} was written down");
     }
 }
+
+/// NFR-SEC-004
+#[tokio::test]
+async fn an_operator_lets_another_key_sign_and_nobody_is_thrown_out() {
+    let app = TestApp::with(&["--token-algorithm", "ES256"]).await;
+    let tenant = Acme::tenant(&app, "acme").await;
+    let acme = Acme { app, tenant };
+    let session = acme.session().await;
+    let operator = acme.app.token(Role::Operator, None);
+    let keys = async || {
+        let jwks = acme.app.get("/.well-known/jwks.json").send().await.is(StatusCode::OK).body;
+        jwks["keys"].as_array().expect("a list").iter().map(|key| key["kid"].clone()).collect::<Vec<_>>()
+    };
+    let before = keys().await;
+    let rotated = acme.app.post("/api/operator/keys/rotate", json!({})).by(&operator).send().await;
+    let rotated = rotated.is(StatusCode::OK).body;
+    assert_eq!(rotated["algorithm"], "ES256");
+    assert!(!before.contains(&rotated["kid"]));
+    let after = keys().await;
+    assert!(after.contains(&rotated["kid"]) && before.iter().all(|kid| after.contains(kid)));
+    acme.me(&session.access).await.is(StatusCode::OK);
+    let next = Session::of(&acme.refresh(&session.refresh).await.is(StatusCode::OK));
+    acme.me(&next.access).await.is(StatusCode::OK);
+    acme.app.post("/api/operator/keys/rotate", json!({})).by(&session.access).send().await.refused(
+        403,
+        "ERR-AUTH-403",
+        "forbidden",
+    );
+}

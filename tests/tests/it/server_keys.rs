@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::clock::SystemIds;
 use gateway::keys::{KeyError, KeyStore, MasterKey, Rotation};
+use gateway::signing::SigningAlgorithm;
 use gateway::token::{Grant, Tokens};
 use kernel::Clock;
 use schemas::values::Role;
@@ -125,4 +126,28 @@ async fn a_signing_key_rotates_within_a_year_and_what_it_signed_lives_on() {
     assert_eq!(keys.tokens.jwks(now).keys.len(), 2);
     clock.advance(TimeDelta::hours(24));
     assert_eq!(keys.tokens.jwks(clock.now()).keys.len(), 1);
+}
+
+/// NFR-SEC-004, CON-SEC-006: another algorithm takes over at a start, and what the former signed lives on.
+#[tokio::test]
+async fn another_algorithm_takes_over_at_the_start_and_no_sooner() {
+    let (db, clock) = (TestDb::new().await, StoppedClock::new());
+    let (keys, _) = store(&db, "1", &clock).open(ISSUER).await.expect("it opens");
+    let old = sign(&keys.tokens, clock.now());
+    let modern = store(&db, "1", &clock).signing_with(SigningAlgorithm::EdDsa);
+    // A node that runs with other settings goes on with the key there is.
+    assert_eq!(modern.refresh(&keys.tokens).await.expect("it refreshes"), Rotation::Kept);
+    let (other, _) = modern.open(ISSUER).await.expect("it opens");
+    let new = sign(&other.tokens, clock.now());
+    assert!(other.tokens.verify(&old, clock.now()).is_ok() && other.tokens.verify(&new, clock.now()).is_ok());
+    let algorithms = |tokens: &Tokens| -> Vec<String> {
+        let jwks = serde_json::to_value(tokens.jwks(clock.now())).expect("it is JSON");
+        let keys = jwks["keys"].as_array().expect("a list").iter();
+        let mut all: Vec<_> = keys.map(|key| key["alg"].as_str().expect("a word").to_owned()).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(algorithms(&other.tokens), ["EdDSA", "RS256"]);
+    assert_eq!(store(&db, "1", &clock).refresh(&keys.tokens).await.expect("it refreshes"), Rotation::Kept);
+    assert!(keys.tokens.verify(&new, clock.now()).is_ok(), "the node with the former settings verifies it");
 }

@@ -22,7 +22,7 @@ fn published(text: &str) -> PolicyEvent {
 
 const NO_PEOPLE: &str = "forbid (principal is Person, action in Action::\"tenant:people\", resource);";
 
-/// A house with an owner, and what they hear when they ask who they are and who else is there. There is no database:
+/// A house with an owner, and what they hear when they ask for their tenant and for its people. There is no database:
 /// whoever is let in hears that.
 struct Asked {
     house: House,
@@ -45,7 +45,7 @@ impl Asked {
     }
 
     async fn told(&self) -> [String; 2] {
-        [self.hears("/auth/me", &self.owner).await, self.hears("/api/v1/users", &self.owner).await]
+        [self.hears("/api/v1/tenants/me", &self.owner).await, self.hears("/api/v1/users", &self.owner).await]
     }
 
     fn component(&self) -> (Status, &'static str) {
@@ -63,7 +63,7 @@ async fn a_published_policy_is_in_force_until_it_is_withdrawn() {
     asked.house.happened("policy", ONE, &published(NO_PEOPLE));
     assert_eq!(asked.told().await, ["let in", "forbidden"]);
     // Another text under the same id takes its place.
-    asked.house.happened("policy", ONE, &published(&NO_PEOPLE.replace("people", "self")));
+    asked.house.happened("policy", ONE, &published(&NO_PEOPLE.replace("people", "settings")));
     assert_eq!(asked.told().await, ["forbidden", "let in"]);
     asked.house.happened("policy", TWO, &published(NO_PEOPLE));
     assert_eq!(asked.told().await, ["forbidden", "forbidden"]);
@@ -142,11 +142,11 @@ fn a_stream_that_cannot_be_folded_closes_what_policies_reach() {
     let memory = PolicyMemory::new(authorizer.clone());
     assert!(memory.close(ShardId(0), &StreamId::new("policy", ONE)));
     assert_eq!(memory.unreadable(), [ONE]);
-    assert!(!super::owners(&authorizer, "me:read").allowed);
+    assert!(!super::owners(&authorizer, "own_tenant:read").allowed);
     memory.reset(ShardId(1));
-    assert!(!super::owners(&authorizer, "me:read").allowed);
+    assert!(!super::owners(&authorizer, "own_tenant:read").allowed);
     memory.reset(ShardId(0));
-    assert!(super::owners(&authorizer, "me:read").allowed);
+    assert!(super::owners(&authorizer, "own_tenant:read").allowed);
 }
 
 #[test]

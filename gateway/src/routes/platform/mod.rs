@@ -3,3 +3,4 @@
 pub mod forget_user;
 pub mod health;
 pub mod projections;
+pub mod rotate_keys;
