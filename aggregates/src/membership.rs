@@ -275,7 +275,13 @@ impl Membership {
             let stands = before.invitation.expires_at > now;
             if before.status() == MembershipStatus::Invited && same && (stands || before.invitation == wished)
             {
-                return Ok(Vec::new());
+                // One without a link can't be accepted by mail: it gets one.
+                return if before.invitation.token_hash.is_none() && wished.token_hash.is_some() {
+                    let Invitation { expires_at, token_hash } = wished.not_expired(now)?;
+                    Ok(vec![MembershipEvent::Resent { expires_at, token_hash }])
+                } else {
+                    Ok(Vec::new())
+                };
             }
             if before.status() != MembershipStatus::Invited || stands {
                 return Err(MembershipRejection::AlreadyExists);

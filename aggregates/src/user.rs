@@ -115,13 +115,13 @@ pub enum UserCommand {
         former: PasswordHash,
         hash: PasswordHash,
     },
-    /// FR-AUTH-004. The hash of the link's token has to be the last request's. Ends all sessions.
+    /// FR-AUTH-004. The hash of the link's token has to be one of the last requests'. Ends all sessions.
     ResetPassword {
         token_hash: SecretHash,
         hash: PasswordHash,
         now: DateTime<Utc>,
     },
-    /// FR-AUTH-004. The former link is void.
+    /// FR-AUTH-004
     RequestPasswordReset {
         token_hash: SecretHash,
         expires_at: DateTime<Utc>,
@@ -163,6 +163,8 @@ pub enum UserCommand {
         secret: TotpSecret,
         code: String,
         recovery_codes: Vec<SecretHash>,
+        /// All sessions but this one end.
+        by: Option<SessionId>,
         now: DateTime<Utc>,
     },
     ReplaceRecoveryCodes {
@@ -187,7 +189,7 @@ pub enum UserRejection {
     InvalidCredentials,
     #[error("the person has a password")]
     PasswordAlreadySet,
-    #[error("this is not the last link that was asked for, or it was used")]
+    #[error("this is none of the last links that were asked for, or it was used")]
     LinkInvalid,
     #[error("the link expired at {expired_at}")]
     LinkExpired { expired_at: DateTime<Utc> },
@@ -337,9 +339,9 @@ impl Decider for User {
                 Ok(unless(none, || UserEvent::SessionsRevoked { because }))
             }
             UserCommand::EndSessionsIn { tenant, because } => Ok(known()?.sign_in.end_in(tenant, because)),
-            UserCommand::EnrolTotp { secret, code, recovery_codes, now } => {
+            UserCommand::EnrolTotp { secret, code, recovery_codes, by, now } => {
                 let user = enabled()?;
-                user.sign_in.enrol(user.person, secret, &code, recovery_codes, now)
+                user.sign_in.enrol(user.person, secret, &code, recovery_codes, by, now)
             }
             UserCommand::ReplaceRecoveryCodes { recovery_codes } => {
                 enabled()?.sign_in.replace_recovery_codes(recovery_codes)
@@ -379,7 +381,10 @@ impl Decider for User {
                     user.last_name.clone_from(last_name);
                 }
             }
-            UserEvent::EmailChanged { email } => user.email.clone_from(email),
+            UserEvent::EmailChanged { email } => {
+                user.email.clone_from(email);
+                user.sign_in.evolve(event);
+            }
             UserEvent::Activated {} => user.active = true,
             UserEvent::Disabled { reason: _ } => {
                 user.disabled = true;

@@ -302,6 +302,7 @@ fn sign_in_command() -> impl Strategy<Value = UserCommand> {
             secret: SECRET.parse().unwrap(),
             code: if right { code(now) } else { "123456".to_owned() },
             recovery_codes: vec![],
+            by: None,
             now,
         }),
         1 => a_hash().prop_map(|hash| UserCommand::ReplaceRecoveryCodes { recovery_codes: vec![hash] }),

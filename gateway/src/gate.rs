@@ -272,9 +272,14 @@ impl Known {
             Self { tenant: None, resource: Resource::Platform, kind, connected: false, doubt: None };
         if endpoint.tenant == TenantRule::Caller {
             // Whatever becomes of the tenant, they look after themselves.
-            return Self { tenant: caller.tenant, resource: Resource::Account, ..nowhere };
+            let doubt = app.policies.current(endpoint.serves_stale).err();
+            return Self { tenant: caller.tenant, resource: Resource::Account, doubt, ..nowhere };
         }
         match target {
+            // Whoever is to sign in must not get past what was forbidden a moment ago.
+            Ok(None) if endpoint.anyone && endpoint.mutates => {
+                Self { doubt: app.policies.current(endpoint.serves_stale).err(), ..nowhere }
+            }
             Ok(None) => nowhere,
             Ok(Some(tenant)) => Self::of_tenant(app, endpoint, caller, tenant),
             // It can't be told which tenant they mean: would they be let in if it were theirs, and active?

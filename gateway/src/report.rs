@@ -39,6 +39,10 @@ impl Report {
         self.lock().resource = Some((kind, id.to_string()));
     }
 
+    pub fn no_resource(&self) {
+        self.lock().resource = None;
+    }
+
     pub fn told(&self) -> Told {
         self.lock().clone()
     }

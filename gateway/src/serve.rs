@@ -22,7 +22,7 @@ use projections::{AccessMemory, FlagMemory};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use workflows::Links;
+use workflows::{Forget, Links};
 
 use crate::audit::Audit;
 use crate::data_dir::{Announcement, DataDir};
@@ -151,7 +151,8 @@ impl Server {
         let journal_feed = feeds[0].clone();
         let sign_in = SignInParts::start(&keys, &settings.hasher()).context("passwords can't be hashed")?;
         let jobs = Jobs::new(pool.clone(), clock.clone());
-        let wishes = Wishes { links: &sign_in.links, jobs: &jobs };
+        let forget = forget_mail(&mailer);
+        let wishes = Wishes { links: &sign_in.links, jobs: &jobs, forget: &forget };
         let followed =
             follow(&engine, &keyring, wishes, Feeds::new(feeds), &pool, &clock, &authorizer).await?;
         let Followed { projector, memories, processes, access, policies, flags } = followed;
@@ -231,7 +232,13 @@ impl Server {
         }
         server.chores.push(server.keep_witness());
         server.chores.push(look_after_keys(store, keys, background.clone()));
-        server.chores.push(follow_forgetting(keyring, engine, server.state.clock.clone(), background));
+        server.chores.push(follow_forgetting(
+            keyring,
+            engine,
+            forget,
+            server.state.clock.clone(),
+            background,
+        ));
         if let Err(error) = server.listen(&settings).await {
             server.stop().await;
             return Err(error);
@@ -339,10 +346,20 @@ impl Server {
     }
 }
 
+/// Mails that are files tell of people, and no key reaches them.
+fn forget_mail(mailer: &Arc<Mailer>) -> Forget {
+    let mailer = mailer.clone();
+    Arc::new(move |subject| {
+        let mailer = mailer.clone();
+        Box::pin(async move { mailer.forget(subject).await })
+    })
+}
+
 /// What process managers work with beside the engine.
 struct Wishes<'a> {
     links: &'a Links,
     jobs: &'a Jobs,
+    forget: &'a Forget,
 }
 
 struct Followed {
@@ -377,7 +394,7 @@ async fn follow(
     let policies = PolicySource { handle: handle(&*policies)?, memory: policies };
     let flags = FlagSource { handle: handle(&*flags)?, memory: flags };
     let processes = Processes::start(
-        workflows::all(engine, clock, keyring, wishes.links, wishes.jobs),
+        workflows::all(engine, clock, keyring, wishes.links, wishes.jobs, wishes.forget),
         &feeds,
         pool,
         settings,
@@ -433,16 +450,22 @@ async fn write_down(witness: Arc<Witness>, pool: &Pool) {
 fn follow_forgetting(
     keyring: Arc<Keyring>,
     engine: Engine,
+    forget: Forget,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 ) -> JoinHandle<()> {
     let mut since = clock.now() - KEYS_OVERLAP;
     tokio::spawn(every(KEYS_EVERY, stop, move || {
-        let (keyring, engine, begun) = (keyring.clone(), engine.clone(), clock.now());
+        let (keyring, engine, forget, begun) = (keyring.clone(), engine.clone(), forget.clone(), clock.now());
         let looked_at = std::mem::replace(&mut since, begun - KEYS_OVERLAP);
         async move {
             match keyring.refresh(looked_at).await {
-                Ok(forgotten) => forgotten.into_iter().for_each(|subject| engine.forget(subject)),
+                Ok(forgotten) => {
+                    for subject in forgotten {
+                        engine.forget(subject);
+                        forget(subject).await;
+                    }
+                }
                 Err(error) => tracing::warn!(%error, "what became of subjects' keys could not be looked up"),
             }
         }

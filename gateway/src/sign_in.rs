@@ -3,6 +3,8 @@
 //! Ladder → person and hash, from the journal → the hashing pool → the person's aggregate, which decides on the hash that
 //! was verified → tokens. Unknown people go the same way, with nobody's hash (CON-SEC-009).
 
+use std::sync::Arc;
+
 use aggregates::user::{self, LogIn, SecondFactor, User, UserCommand, UserRejection};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -14,6 +16,7 @@ use kernel::{Claim, PersonId, Position, SessionId, TenantId};
 use schemas::values::{EmailAddress, LoginMethod, PasswordHash, PasswordPolicy, Role};
 use serde::Serialize;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 use uuid::Uuid;
 use workflows::Links;
@@ -31,11 +34,18 @@ use crate::state::App;
 use crate::tickets::{CHALLENGE_TTL, Challenge, RefreshToken, Tickets, hash_of};
 use crate::token::{Grant, TTL_MAX};
 
+/// How many links to reset a password are made at once; more requests get none.
+const LINKS_UNDER_WAY_MAX: usize = 64;
+
 /// What signing in works with.
 pub struct SignInParts {
     pub hasher: Hasher,
     pub ladder: Ladder,
+    /// For what is asked in somebody's name, by whomever: links that are mailed, and what links are tried with.
+    pub asking: Ladder,
     pub tickets: Tickets,
+    /// Links being made beside the request that asked for them, so many at once.
+    pub links_under_way: Arc<Semaphore>,
     pub links: Links,
 }
 
@@ -46,6 +56,8 @@ impl SignInParts {
         Ok(Self {
             hasher: Hasher::start(hasher)?,
             ladder: Ladder::new(LadderSettings::default()),
+            asking: Ladder::new(LadderSettings::default()),
+            links_under_way: Arc::new(Semaphore::new(LINKS_UNDER_WAY_MAX)),
             tickets: Tickets::new(&keys.of_use("tickets")),
             links: keys.links(),
         })
@@ -64,6 +76,11 @@ impl Known {
     pub fn hash(&self) -> Option<&PasswordHash> {
         let may = !self.state.disabled && !self.state.forgotten;
         self.state.sign_in.password.as_ref().filter(|_| may).and_then(kernel::Personal::reveal)
+    }
+
+    /// True if a device signed in to the account before.
+    pub fn has(&self, device: Uuid) -> bool {
+        self.state.sign_in.devices.contains(&device)
     }
 
     /// Whom a new password is for.
@@ -133,6 +150,26 @@ pub fn may_try<B>(write: &Write<B>, account: [u8; 32], known_device: Option<Uuid
         .map_err(|slow| Problem::new(Code::TooMany, "slow_down").with_retry_after(slow.retry_after))
 }
 
+/// Asks the ladder of asking. Dropped, the pass counts; nobody hears of an attack.
+///
+/// # Errors
+/// ERR-RATE-429 `slow_down`
+pub fn may_ask<B>(write: &Write<B>, account: [u8; 32]) -> Result<Pass, Problem> {
+    let address = write.origin().address.as_deref().and_then(|address| address.parse().ok());
+    let attempt = Attempt { account, address, known_device: None };
+    write
+        .app
+        .sign_in
+        .asking
+        .ask(&attempt, write.now())
+        .map_err(|slow| Problem::new(Code::TooMany, "slow_down").with_retry_after(slow.retry_after))
+}
+
+/// Takes an asking back that led to what was asked for.
+pub fn was_right<B>(write: &Write<B>, pass: Pass) {
+    let _ = write.app.sign_in.asking.told(pass, Outcome::Succeeded, write.now());
+}
+
 /// Tells the ladder how it came out, and the audit trail what it noticed.
 pub fn settle<B>(write: &Write<B>, pass: Pass, outcome: Outcome, person: Option<PersonId>) {
     for finding in write.app.sign_in.ladder.told(pass, outcome, write.now()) {
@@ -143,7 +180,8 @@ pub fn settle<B>(write: &Write<B>, pass: Pass, outcome: Outcome, person: Option<
 /// An attack is an entry of its own, once per rise. It waits for nobody, and if it can't be queued it is counted.
 fn noticed<B>(write: &Write<B>, finding: Finding, person: Option<PersonId>) {
     tracing::warn!(finding = finding.as_str(), "sign-in is attacked; the ladder slows it");
-    let call = Call { action: "sign_in:attacked", ..write.call() };
+    // By whoever called, not by the person they say they are.
+    let call = Call { action: "sign_in:attacked", caller: write.called_by().clone(), ..write.call() };
     let fact = AuditFact {
         outcome: AuditOutcome::Denied,
         status: StatusCode::TOO_MANY_REQUESTS.as_u16(),
@@ -215,6 +253,17 @@ pub fn tenant_of_session(
         (Some(_), _) | (None, []) => Err(wrong()),
         (None, [only]) => Ok(Some(only.tenant)),
         (None, _) => Ok(None),
+    }
+}
+
+/// For what takes the second factor away, or stands in for it: the password alone is not enough.
+///
+/// # Errors
+/// ERR-AUTH-401 `fresh_authentication_required`: the session began without it.
+pub fn showed_second_factor<B>(write: &Write<B>) -> Result<(), Problem> {
+    match write.caller.session {
+        Some(session) if session.second_factor => Ok(()),
+        _ => Err(Problem::unauthenticated("fresh_authentication_required")),
     }
 }
 
@@ -364,8 +413,10 @@ pub fn issue(
         began_at: refresh.began_at,
         authenticated_at: refresh.authenticated_at,
         methods: methods.iter().map(|method| (*method).to_owned()).collect(),
-        ttl: TTL_MAX,
+        // It does not outlive its session.
+        ttl: (refresh.expires_at(now) - now).to_std().unwrap_or_default().min(TTL_MAX),
     };
+    let expires_in = grant.ttl.as_secs();
     let (access_token, _) = app.keys.tokens.sign(grant, now).map_err(|error| {
         tracing::error!(%error, "no token can be signed");
         Problem::unexpected()
@@ -373,7 +424,7 @@ pub fn issue(
     let tokens = SessionTokens {
         access_token,
         token_type: "Bearer",
-        expires_in: TTL_MAX.as_secs(),
+        expires_in,
         refresh_token: app.sign_in.tickets.refresh_text(refresh).to_string(),
         refresh_expires_at: refresh.expires_at(now),
         session: refresh.session.0,

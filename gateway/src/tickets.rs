@@ -59,6 +59,8 @@ pub struct Challenge {
     pub person: PersonId,
     pub tenant: Option<TenantId>,
     pub device: Uuid,
+    /// True if the device signed in to the account before.
+    pub known_device: bool,
     pub expires_at: DateTime<Utc>,
     /// Which password: another one meanwhile makes the challenge void.
     checked: [u8; 16],
@@ -141,11 +143,18 @@ impl Challenge {
     pub fn new(
         person: PersonId,
         tenant: Option<TenantId>,
-        device: Uuid,
+        (device, known_device): (Uuid, bool),
         checked: &PasswordHash,
         now: DateTime<Utc>,
     ) -> Self {
-        Self { person, tenant, device, expires_at: now + CHALLENGE_TTL, checked: digest(checked) }
+        Self {
+            person,
+            tenant,
+            device,
+            known_device,
+            expires_at: now + CHALLENGE_TTL,
+            checked: digest(checked),
+        }
     }
 
     /// True if it is about this password still.
@@ -221,6 +230,7 @@ impl Tickets {
             .id(challenge.person.0)
             .id(tenant_id(challenge.tenant))
             .id(challenge.device)
+            .bytes(&[u8::from(challenge.known_device)])
             .number(challenge.expires_at.timestamp())
             .bytes(&challenge.checked);
         self.seal(b"challenge", &said.0)
@@ -234,6 +244,7 @@ impl Tickets {
             person: cut.id()?.into(),
             tenant: tenant(cut.id()?),
             device: cut.id()?,
+            known_device: cut.bytes::<1>()? == [1],
             expires_at: cut.time()?,
             checked: cut.bytes()?,
         };
@@ -250,8 +261,17 @@ impl Tickets {
 
     /// What an account is called while its second factor is tried.
     pub fn second_factor_account(&self, person: PersonId) -> [u8; 32] {
+        self.account_of(b"account/mfa", person)
+    }
+
+    /// What an account is called while links of the person's are tried.
+    pub fn link_account(&self, person: PersonId) -> [u8; 32] {
+        self.account_of(b"account/link", person)
+    }
+
+    fn account_of(&self, purpose: &[u8], person: PersonId) -> [u8; 32] {
         let mut account = [0; 32];
-        account.copy_from_slice(self.tag(b"account/mfa", person.0.as_bytes()).as_ref());
+        account.copy_from_slice(self.tag(purpose, person.0.as_bytes()).as_ref());
         account
     }
 
@@ -398,7 +418,7 @@ mod tests {
     fn a_ticket_of_another_kind_person_or_key_or_too_old_is_none() {
         let tickets = tickets();
         let hash: PasswordHash = "$argon2id$x".parse().unwrap();
-        let challenge = Challenge::new(person(), None, Uuid::from_u128(8), &hash, now());
+        let challenge = Challenge::new(person(), None, (Uuid::from_u128(8), true), &hash, now());
         let text = tickets.challenge_text(&challenge);
         assert_eq!(tickets.read_challenge(&text, now()), Some(challenge));
         assert!(challenge.is_about(&hash) && !challenge.is_about(&"$argon2id$y".parse().unwrap()));

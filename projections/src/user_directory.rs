@@ -55,8 +55,8 @@ impl Entity for UserRow {
         Ok(Some((envelope.stream.id, envelope.decode()?)))
     }
 
-    /// How somebody signs in is not in the row.
-    fn only_stamps(event: &UserEvent) -> bool {
+    /// How and when somebody signs in is not in the row, and no business of the tenants they belong to.
+    fn only_moves(event: &UserEvent) -> bool {
         match event {
             UserEvent::PasswordChanged { .. }
             | UserEvent::PasswordRehashed { .. }
@@ -82,6 +82,10 @@ impl Entity for UserRow {
 
     fn fold(row: Option<Self>, event: UserEvent, envelope: &Envelope) -> Result<Self, FoldError> {
         let stamp = Stamp::of(envelope);
+        if Self::only_moves(&event) {
+            let row = missing(row, envelope)?;
+            return Ok(Self { sequence: stamp.sequence, ..row });
+        }
         let mut row = match event {
             UserEvent::Registered { person, email, first_name, last_name, status } => {
                 return Ok(Self {
@@ -142,7 +146,7 @@ impl UserRow {
                 (self.email, self.first_name, self.last_name) = (None, None, None);
                 self.status = UserStatus::Disabled;
             }
-            // These only stamp.
+            // These only move the sequence on.
             UserEvent::PasswordChanged { .. }
             | UserEvent::PasswordRehashed { .. }
             | UserEvent::PasswordResetRequested { .. }

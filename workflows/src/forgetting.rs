@@ -3,6 +3,7 @@
 //! `user.subject_forgotten`, `tenant.purged` → the subject's key is replaced by its tombstone, first outside the database,
 //! and what live actors hold of the subject is dropped. Read models follow the event itself.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,11 +17,15 @@ use kernel::{Envelope, PersonId, Subject, TenantId};
 pub struct Forgetting {
     engine: Engine,
     keyring: Arc<Keyring>,
+    beyond: Forget,
 }
 
+/// Forgets a subject where neither keys nor the engine reach, such as in files. Harmless twice.
+pub type Forget = Arc<dyn Fn(Subject) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
 impl Forgetting {
-    pub fn new(engine: Engine, keyring: Arc<Keyring>) -> Self {
-        Self { engine, keyring }
+    pub fn new(engine: Engine, keyring: Arc<Keyring>, beyond: Forget) -> Self {
+        Self { engine, keyring, beyond }
     }
 }
 
@@ -53,6 +58,7 @@ impl ProcessManager for Forgetting {
         buried
             .map_err(|error| Retry::new(format!("the key of the {subject} can't be destroyed: {error}")))?;
         self.engine.forget(subject);
+        (self.beyond)(subject).await;
         tracing::info!(subject.kind = subject.kind(), subject.id = %subject.id(), "a subject was forgotten: its key is gone");
         Ok(())
     }

@@ -18,7 +18,7 @@ use engine::keyring::Keyring;
 use engine::process::ProcessManager;
 use kernel::Clock;
 
-pub use forgetting::Forgetting;
+pub use forgetting::{Forget, Forgetting};
 pub use links::{LinkToken, Links, Opened};
 pub use mail::{Mail, MailJob, Notice};
 pub use ownership::{Consequence, Ownership};
@@ -31,11 +31,12 @@ pub fn all(
     keyring: &Arc<Keyring>,
     links: &Links,
     jobs: &Jobs,
+    forget: &Forget,
 ) -> Vec<Arc<dyn ProcessManager>> {
     vec![
         Arc::new(Provisioning::new(engine.clone(), clock.clone(), links.clone())),
         Arc::new(Ownership::new(engine.clone())),
-        Arc::new(Forgetting::new(engine.clone(), keyring.clone())),
+        Arc::new(Forgetting::new(engine.clone(), keyring.clone(), forget.clone())),
         Arc::new(Mail::new(jobs.clone(), clock.clone())),
     ]
 }

@@ -72,7 +72,15 @@ fn an_invitation_stands_for_seven_days_unless_its_sender_says_otherwise() {
 #[test]
 fn who_is_invited_is_invited_again_only_once_the_invitation_has_expired() {
     given([invited()]).when(invite(Role::User, None, "a", at(DAY))).then_nothing();
-    // Its link stays, whichever would have been made now.
+    // Its link stays, whichever would have been made now; but one without a link gets one.
+    let mut without = invited();
+    if let MembershipEvent::Invited { token_hash, .. } = &mut without {
+        *token_hash = None;
+    }
+    given([without])
+        .when(invite(Role::User, None, "b", at(DAY)))
+        .then([MembershipEvent::Resent { expires_at: at(8 * DAY), token_hash: hash("b") }])
+        .and_again_nothing();
     given([invited()]).when(invite(Role::User, None, "b", at(DAY))).then_nothing();
     given([invited()])
         .when(invite(Role::Owner, None, "a", at(DAY)))

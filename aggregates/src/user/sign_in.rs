@@ -21,6 +21,8 @@ use super::{Existing, UserRejection};
 pub const SESSIONS_MAX: usize = 50;
 /// How many devices of a person are remembered; those seen last.
 pub const DEVICES_MAX: usize = 50;
+/// How many links to choose another password are good at a time: whoever asks in somebody's name must not void theirs.
+pub const LINKS_MAX: usize = 5;
 /// For how long a former refresh token still gets its successor: answers get lost, and pages are opened twice.
 pub const REFRESH_GRACE: TimeDelta = TimeDelta::seconds(10);
 /// The digits of a one-time code (RFC 6238 with the parameters all authenticator apps know: SHA-1, 30 s).
@@ -38,7 +40,8 @@ pub struct SignIn {
     pub sessions: BTreeMap<SessionId, Session>,
     /// Devices that signed in, the last at the end.
     pub devices: Vec<Uuid>,
-    reset: Option<ResetLink>,
+    /// Links that were asked for since the password is this one, the last at the end.
+    resets: Vec<ResetLink>,
 }
 
 /// The second factor.
@@ -194,20 +197,29 @@ impl SignIn {
         if self.current() == Some(&hash) {
             return Ok(Vec::new());
         }
-        let link = self.reset.as_ref().filter(|link| link.token_hash == *token_hash);
-        let link = link.ok_or(UserRejection::LinkInvalid)?;
-        if link.expires_at <= now {
-            return Err(UserRejection::LinkExpired { expired_at: link.expires_at });
-        }
+        self.may_reset(token_hash, now)?;
         let because = PasswordChange::Reset;
         Ok(vec![UserEvent::PasswordChanged { hash: Personal::new(of, hash), because }])
     }
 
     pub(super) fn request_reset(&self, token_hash: SecretHash, expires_at: DateTime<Utc>) -> Vec<UserEvent> {
-        if self.reset.as_ref().is_some_and(|link| link.token_hash == token_hash) {
+        if self.resets.iter().any(|link| link.token_hash == token_hash) {
             return Vec::new();
         }
         vec![UserEvent::PasswordResetRequested { token_hash, expires_at }]
+    }
+
+    /// Whether a link to choose another password is good.
+    ///
+    /// # Errors
+    /// It is none of the last ones, was used, or has expired.
+    pub fn may_reset(&self, token_hash: &SecretHash, now: DateTime<Utc>) -> Result<(), UserRejection> {
+        let link = self.resets.iter().find(|link| link.token_hash == *token_hash);
+        let link = link.ok_or(UserRejection::LinkInvalid)?;
+        if link.expires_at <= now {
+            return Err(UserRejection::LinkExpired { expired_at: link.expires_at });
+        }
+        Ok(())
     }
 
     pub(super) fn rehash(&self, of: PersonId, former: &PasswordHash, hash: PasswordHash) -> Decided {
@@ -259,7 +271,12 @@ impl SignIn {
         now: DateTime<Utc>,
     ) -> Result<Option<UserEvent>, UserRejection> {
         let Some(totp) = &self.totp else {
-            return if required { Err(UserRejection::SecondFactorRequired) } else { Ok(None) };
+            // What can't be verified was not shown.
+            return match shown {
+                _ if required => Err(UserRejection::SecondFactorRequired),
+                Some(_) => Err(UserRejection::SecondFactorWrong),
+                None => Ok(None),
+            };
         };
         match shown {
             None => Err(UserRejection::SecondFactorRequired),
@@ -310,6 +327,7 @@ impl SignIn {
         secret: TotpSecret,
         code: &str,
         recovery_codes: Vec<SecretHash>,
+        by: Option<SessionId>,
         now: DateTime<Utc>,
     ) -> Decided {
         if let Some(totp) = &self.totp {
@@ -317,7 +335,12 @@ impl SignIn {
             return if same { Ok(Vec::new()) } else { Err(UserRejection::SecondFactorAlreadySet) };
         }
         let step = step_of(&secret, code, now).ok_or(UserRejection::SecondFactorWrong)?;
-        Ok(vec![UserEvent::MfaEnrolled { secret: Personal::new(of, secret), step, recovery_codes }])
+        let enrolled = UserEvent::MfaEnrolled { secret: Personal::new(of, secret), step, recovery_codes };
+        // Whoever else has the password signs in again, with the second factor.
+        let others = self.sessions.keys().filter(|session| Some(**session) != by);
+        let because = SessionEnd::SecondFactor;
+        let ended = others.map(|session| UserEvent::SessionRevoked { session: *session, because });
+        Ok(std::iter::once(enrolled).chain(ended).collect())
     }
 
     pub(super) fn replace_recovery_codes(&self, recovery_codes: Vec<SecretHash>) -> Decided {
@@ -329,14 +352,25 @@ impl SignIn {
     /// Folds what concerns signing in; what doesn't is the person's.
     pub(super) fn evolve(&mut self, event: &UserEvent) {
         match event {
-            UserEvent::PasswordChanged { hash, because: _ } => {
+            UserEvent::PasswordChanged { hash, because } => {
                 self.password = Some(hash.clone());
                 self.sessions.clear();
-                self.reset = None;
+                self.resets.clear();
+                // Somebody else may have had the former one: where they signed in is no reason for trust.
+                if *because == PasswordChange::Reset {
+                    self.devices.clear();
+                }
+            }
+            // Whoever reads the former mailbox is nobody we know any more.
+            UserEvent::EmailChanged { .. } => {
+                self.resets.clear();
+                self.devices.clear();
             }
             UserEvent::PasswordRehashed { hash } => self.password = Some(hash.clone()),
             UserEvent::PasswordResetRequested { token_hash, expires_at } => {
-                self.reset = Some(ResetLink { token_hash: token_hash.clone(), expires_at: *expires_at });
+                self.resets.push(ResetLink { token_hash: token_hash.clone(), expires_at: *expires_at });
+                let too_many = self.resets.len().saturating_sub(LINKS_MAX);
+                self.resets.drain(..too_many);
             }
             UserEvent::LoginSucceeded {
                 session,
@@ -403,7 +437,6 @@ impl SignIn {
             UserEvent::MfaRemoved {} => self.totp = None,
             UserEvent::Registered { .. }
             | UserEvent::ProfileUpdated { .. }
-            | UserEvent::EmailChanged { .. }
             | UserEvent::Activated {}
             | UserEvent::Disabled { .. }
             | UserEvent::Enabled {}

@@ -54,9 +54,15 @@ impl<B: DeserializeOwned> FromRequest<AppState> for Write<B> {
         let (body, canonical) = read_json(&parts.headers, &bytes)?;
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let asked = Asked { method: &parts.method, target, body: &canonical };
-        // Strangers have no keys of their own: one could hear what another was told.
-        let key = key.filter(|_| admitted.caller.actor.kind != ActorKind::Anonymous);
-        let idempotency = key.map(|key| key.idempotency(&admitted.caller, &asked));
+        // Strangers have no keys of their own: one could hear what another was told. Nor have they seen a sequence.
+        let is_known = admitted.caller.actor.kind != ActorKind::Anonymous;
+        let expected_sequence = expected_sequence.filter(|_| is_known);
+        let idempotency = key.filter(|_| is_known).map(|key| {
+            let Idempotency { id, fingerprint } = key.idempotency(&admitted.caller, &asked);
+            // Under a key: a body may hold a password, and what is stored of it must not serve to guess it.
+            let fingerprint = *app.keys.derive_secret(&[b"fingerprint", &fingerprint]);
+            Idempotency { id, fingerprint }
+        });
         Ok(Self {
             body,
             app: app.clone(),
@@ -94,6 +100,11 @@ impl<B> Write<B> {
         self.admitted.report.resource(kind, id);
     }
 
+    /// It came to nothing that the audit trail should tell of by itself.
+    pub fn concerns_nothing(&self) {
+        self.admitted.report.no_resource();
+    }
+
     /// The id of a new thing. With an `Idempotency-Key` it is derived from that, so that a retry reaches the same
     /// one. `what` tells apart the things that one request makes.
     pub fn new_id(&self, what: &str) -> Uuid {
@@ -127,6 +138,11 @@ impl<B> Write<B> {
     /// Where it comes from.
     pub fn origin(&self) -> &Origin {
         &self.admitted.info.origin
+    }
+
+    /// Who called, whatever they turned out to be.
+    pub fn called_by(&self) -> &Caller {
+        &self.admitted.caller
     }
 
     /// The call as the audit trail sees it.

@@ -9,6 +9,7 @@ use anyhow::Context;
 use engine::jobs::JobError;
 use engine::witness::replace_file;
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use super::Sending;
 
@@ -39,9 +40,24 @@ impl FilePost {
         &self.directory
     }
 
+    /// Removes what tells of a person or a tenant. What can't be removed now is tried again, as long as it is asked for.
+    pub async fn forget(&self, id: Uuid) {
+        let directory = self.directory.clone();
+        let writing = self.writing.clone().lock_owned().await;
+        let removed = tokio::task::spawn_blocking(move || {
+            let _one_at_a_time = writing;
+            forget_about(&directory, id)
+        });
+        if let Ok(Err(error)) = removed.await {
+            tracing::warn!(%error, "mails that tell of somebody who was forgotten can't be removed from their directory");
+        }
+    }
+
     /// A letter that was kept before is replaced by itself.
     pub async fn keep(&self, sending: Sending<'_>, letter: Vec<u8>) -> Result<(), JobError> {
-        let name = format!("{}-{}.{ENDING}", sending.at.format("%Y%m%dT%H%M%S%.3f"), sending.job.0.simple());
+        let about: String = sending.about.iter().flatten().map(|id| format!("-{}", id.simple())).collect();
+        let at = sending.at.format("%Y%m%dT%H%M%S%.3f");
+        let name = format!("{at}-{}{about}.{ENDING}", sending.job.0.simple());
         let directory = self.directory.clone();
         let writing = self.writing.clone().lock_owned().await;
         let written = tokio::task::spawn_blocking(move || {
@@ -58,6 +74,19 @@ impl FilePost {
             Err(_) => Err(JobError::later("file_unwritable")),
         }
     }
+}
+
+/// Removes the letters whose name says that they tell of this person or tenant.
+fn forget_about(directory: &Path, id: Uuid) -> std::io::Result<()> {
+    let mark = format!("-{}", id.simple());
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let about = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.contains(&mark));
+        if about {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 fn forget_oldest(directory: &Path, kept_max: usize) -> std::io::Result<()> {
@@ -87,7 +116,7 @@ mod tests {
         let post = FilePost::new(&dir.path().join("mail")).unwrap();
         let to = "ann@acme.example".parse().unwrap();
         let at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        let sending = Sending { job: JobId(Uuid::from_u128(7)), at, to: &to };
+        let sending = Sending { job: JobId(Uuid::from_u128(7)), at, to: &to, about: [None; 2] };
         post.keep(sending, b"one".to_vec()).await.unwrap();
         post.keep(sending, b"one".to_vec()).await.unwrap();
         let files: Vec<_> =
@@ -108,7 +137,9 @@ mod tests {
             // The ids fall while the time goes on.
             let job = JobId(Uuid::from_u128(9 - number));
             let at = begun + TimeDelta::seconds(i64::try_from(number).unwrap());
-            post.keep(Sending { job, at, to: &to }, number.to_string().into_bytes()).await.unwrap();
+            post.keep(Sending { job, at, to: &to, about: [None; 2] }, number.to_string().into_bytes())
+                .await
+                .unwrap();
         }
         std::fs::write(dir.path().join("notes.txt"), "mine").unwrap();
         forget_oldest(dir.path(), 2).unwrap();

@@ -11,6 +11,7 @@ use engine::projection::Projector;
 use kernel::{Clock, MembershipId, PersonId, PositionToken};
 use projections::{MembershipDirectory, Scope, TenantDirectory, UserDirectory, UserRow};
 use schemas::values::{EmailAddress, MembershipStatus, UserStatus};
+use uuid::Uuid;
 use workflows::{LinkToken, Links, MailJob, Notice};
 
 use super::{Letter, Mailer, Sending};
@@ -42,7 +43,10 @@ enum Unneeded {
 }
 
 /// What came of a job before sending.
-type Written = Result<(EmailAddress, Letter), Unneeded>;
+type Written = Result<(EmailAddress, Letter, About), Unneeded>;
+
+/// The person and the tenant that a letter tells of.
+type About = [Option<Uuid>; 2];
 
 #[async_trait]
 impl JobHandler for MailHandler {
@@ -59,8 +63,8 @@ impl JobHandler for MailHandler {
             reached.map_err(|_| JobError::later("read_model_behind"))?;
         }
         match self.write(&mail.notice).await? {
-            Ok((to, letter)) => {
-                let sending = Sending { job: job.id, at: job.created_at, to: &to };
+            Ok((to, letter, about)) => {
+                let sending = Sending { job: job.id, at: job.created_at, to: &to, about };
                 self.mailer.send(sending, &letter).await
             }
             Err(unneeded) => {
@@ -93,7 +97,7 @@ impl MailHandler {
         letter: fn(Option<&str>, DateTime<Utc>) -> Letter,
     ) -> Result<Written, JobError> {
         let row = self.person(person).await?;
-        Ok(address(row.email).map(|to| (to, letter(row.first_name.as_deref(), at))))
+        Ok(address(row.email).map(|to| (to, letter(row.first_name.as_deref(), at), [Some(person.0), None])))
     }
 
     async fn invitation(
@@ -115,7 +119,8 @@ impl MailHandler {
         let link = self.link("invitation", &self.links.invitation(membership, expires_at));
         Ok(address(row.email).map(|to| {
             let name = row.first_name.as_deref();
-            (to, Letter::invitation(name, tenant.name.as_deref(), link, expires_at))
+            let letter = Letter::invitation(name, tenant.name.as_deref(), link, expires_at);
+            (to, letter, [Some(row.person.0), Some(row.tenant.0)])
         }))
     }
 
@@ -129,7 +134,8 @@ impl MailHandler {
         }
         let link = self.link("password_reset", &self.links.password_reset(person, expires_at));
         let name = row.first_name.as_deref();
-        Ok(address(row.email).map(|to| (to, Letter::password_reset(name, link, expires_at))))
+        Ok(address(row.email)
+            .map(|to| (to, Letter::password_reset(name, link, expires_at), [Some(person.0), None])))
     }
 
     /// What opens an account stands behind the `#`: no server on the way gets to see or to log it.

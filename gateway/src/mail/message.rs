@@ -100,7 +100,7 @@ mod tests {
     fn written(letter: &Letter) -> String {
         let (from, to) = ("T <noreply@t.example>".parse().unwrap(), "ann@acme.example".parse().unwrap());
         let at = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        let sending = Sending { job: JobId(Uuid::from_u128(7)), at, to: &to };
+        let sending = Sending { job: JobId(Uuid::from_u128(7)), at, to: &to, about: [None; 2] };
         let message = compose(&from, "https://t.example", sending, letter).unwrap();
         String::from_utf8(message.formatted()).unwrap()
     }

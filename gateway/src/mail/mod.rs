@@ -14,8 +14,10 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use engine::jobs::{JobError, JobId};
+use kernel::Subject;
 use lettre::message::Mailbox;
 use schemas::values::EmailAddress;
+use uuid::Uuid;
 
 use files::FilePost;
 pub use handler::MailHandler;
@@ -47,6 +49,8 @@ pub struct Sending<'a> {
     /// When it was asked for: its Date.
     pub at: DateTime<Utc>,
     pub to: &'a EmailAddress,
+    /// Who, and which tenant, it tells of: a file of it goes when they are forgotten.
+    pub about: [Option<Uuid>; 2],
 }
 
 impl Mailer {
@@ -73,6 +77,13 @@ impl Mailer {
         match &self.post {
             Post::Smtp(post) => post.send(&message).await,
             Post::Files(post) => post.keep(sending, message.formatted()).await,
+        }
+    }
+
+    /// Removes files that tell of a person or a tenant who was forgotten. A server's mail is not ours any more.
+    pub async fn forget(&self, subject: Subject) {
+        if let Post::Files(post) = &self.post {
+            post.forget(subject.id()).await;
         }
     }
 

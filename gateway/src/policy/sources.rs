@@ -91,7 +91,7 @@ pub(super) fn read_schema(source: &Source) -> Result<Validator, PolicyFaults> {
 }
 
 /// Types of whom and what policies that operators publish name none of.
-const UNNAMED: [&str; 3] = ["Tenant", "Person", "Operator"];
+const UNNAMED: [&str; 5] = ["Tenant", "Person", "Individual", "Account", "Operator"];
 
 /// Where policies come from, and so what is asked of them.
 #[derive(Clone, Debug)]

@@ -66,6 +66,8 @@ words! {
         Administrator = "administrator",
         /// The person has as many as there may be, and it was the one used longest ago.
         Replaced = "replaced",
+        /// The person has a second factor now, which it was begun without.
+        SecondFactor = "second_factor",
     }
 }
 

@@ -22,7 +22,7 @@ use crate::projection_world::{
 /// Everything that can happen, in an order in which it can.
 fn a_full_history() -> Vec<Envelope> {
     let t = tenant(1);
-    vec![
+    let begun = vec![
         provisioned(1, "Acme", "acme.example", Plan::Free),
         registered(1, "ann@acme.example", "Archer"),
         invited(1, 1, 1, Role::Owner),
@@ -111,9 +111,9 @@ fn a_full_history() -> Vec<Envelope> {
         invited(2, 2, 1, Role::User),
         to_membership(2, 2, MembershipEvent::Removed {}),
         registered(2, "bob@bee.example", "Brewer"),
-        to_user(2, UserEvent::SubjectForgotten {}),
-        to_tenant(2, TenantEvent::Purged {}),
-    ]
+    ];
+    let went_on = vec![to_user(2, UserEvent::SubjectForgotten {}), to_tenant(2, TenantEvent::Purged {})];
+    [begun, signing_in(), went_on].concat()
 }
 
 /// UC-PROV-001
@@ -391,6 +391,15 @@ async fn what_was_forgotten_is_null_in_every_directory() {
     let flag = Flags::get(&client, tenant(1), "theme").await.unwrap().unwrap();
     assert_eq!((flag.kind.as_str(), flag.value), ("forgotten", None));
     assert!(world.projector.health().iter().all(|health| health.dead_letters == 0));
+}
+
+/// How somebody signs in, as the fixtures tell it.
+fn signing_in() -> Vec<Envelope> {
+    let names = UserEvent::NAMES.iter().skip_while(|name| name.variant != "PasswordChanged");
+    names
+        .take_while(|name| name.variant != "SubjectForgotten")
+        .map(|name| to_user(2, serde_json::from_str(name.fixture).unwrap()))
+        .collect()
 }
 
 /// As if the key had been destroyed.

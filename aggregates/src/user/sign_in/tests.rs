@@ -136,6 +136,7 @@ fn enrol(code: String, now: i64) -> UserCommand {
         secret: secret(),
         code,
         recovery_codes: vec![secret_hash('d'), secret_hash('e')],
+        by: Some(session(1)),
         now: at(now),
     }
 }
@@ -316,7 +317,7 @@ fn a_change_of_password_wants_the_former_one_and_ends_all_sessions() {
 
 /// FR-AUTH-004, UC-AUTH-RESET
 #[test]
-fn a_password_is_reset_by_the_last_link_once_before_it_expires() {
+fn a_password_is_reset_by_one_of_the_last_links_once_before_it_expires() {
     let requested =
         |hash, until| UserEvent::PasswordResetRequested { token_hash: hash, expires_at: at(until) };
     let ask = |hash, until| UserCommand::RequestPasswordReset { token_hash: hash, expires_at: at(until) };
@@ -329,12 +330,18 @@ fn a_password_is_reset_by_the_last_link_once_before_it_expires() {
     after.when(refresh('1', '2', 1)).then_rejected(Rule, "session_expired");
     asked().when(reset(a.clone(), 3600)).then_rejected(Rule, "link_expired");
     asked().when(reset(b.clone(), 0)).then_rejected(Rule, "link_invalid");
-    // A link that was used, and one before the last, are void.
-    let again = UserCommand::ResetPassword { token_hash: a.clone(), hash: hash("c"), now: at(1) };
-    and_then([requested(a.clone(), 3600), changed]).when(again).then_rejected(Rule, "link_invalid");
-    and_then([requested(a.clone(), 3600), requested(b, 3600)])
-        .when(reset(a, 1))
-        .then_rejected(Rule, "link_invalid");
+    // A link that was used is void, and so are all that were asked for before the change.
+    let again = |link| UserCommand::ResetPassword { token_hash: link, hash: hash("c"), now: at(1) };
+    let both = || [requested(a.clone(), 3600), requested(b.clone(), 3600)];
+    for link in [&a, &b] {
+        let after = and_then(both()).when(reset(link.clone(), 1)).then([changed.clone()]).and();
+        after.when(again(link.clone())).then_rejected(Rule, "link_invalid");
+    }
+    and_then(both().into_iter().chain([changed.clone()])).when(again(b)).then_rejected(Rule, "link_invalid");
+    // Of many only the last are good, so that there is an end to it.
+    let many = || "0123456789".chars().map(|of| requested(secret_hash(of), 3600));
+    and_then(many()).when(reset(secret_hash('4'), 1)).then_rejected(Rule, "link_invalid");
+    and_then(many()).when(reset(secret_hash('5'), 1)).then([changed]);
 }
 
 #[test]
@@ -368,6 +375,7 @@ fn a_second_factor_is_enrolled_by_its_first_code_and_asked_for_from_then_on() {
         secret: "00".repeat(20).parse().unwrap(),
         code: code(0),
         recovery_codes: vec![],
+        by: None,
         now: at(0),
     };
     and_then([enrolled(0)]).when(other).then_rejected(Conflict, "mfa_already_set");
@@ -418,6 +426,35 @@ fn a_recovery_code_signs_in_once() {
     and_then([enrolled(0)]).when(replace.clone()).then([replaced.clone()]).and_again_nothing();
     and_then([enrolled(0), replaced]).when(with(1, secret_hash('d'))).then_rejected(Rule, "mfa_wrong");
     and_then([]).when(replace).then_rejected(Rule, "mfa_not_set");
+}
+
+/// A session that the password alone began, perhaps in a stranger's hands, does not outlive the second factor's enrolment.
+#[test]
+fn a_second_factor_ends_the_sessions_that_were_begun_without_it() {
+    let because = SessionEnd::SecondFactor;
+    and_then([logged_in(1, 0, true), logged_in(2, 0, false)])
+        .when(enrol(code(0), 0))
+        .then([enrolled(0), UserEvent::SessionRevoked { session: session(2), because }])
+        .and_again_nothing();
+}
+
+#[test]
+fn what_cannot_be_verified_is_no_second_factor() {
+    let shown = LogIn { second_factor: Some(SecondFactor::Totp(code(60))), ..log_in(1, 60) };
+    and_then([]).when(wish(shown)).then_rejected(Rule, "mfa_wrong");
+}
+
+/// Whoever had the former password, or reads the former mailbox, is trusted nowhere any more.
+#[test]
+fn a_reset_and_another_address_forget_the_devices_and_the_links() {
+    let reset = UserEvent::PasswordChanged { hash: p(hash("b")), because: PasswordChange::Reset };
+    let moved = UserEvent::EmailChanged { email: p(value("anna@acme.example")) };
+    let asked = UserEvent::PasswordResetRequested { token_hash: secret_hash('a'), expires_at: at(3600) };
+    for event in [reset, moved] {
+        let left = and_then([logged_in(1, 0, true), asked.clone(), event]).state();
+        let sign_in = &left.existing().unwrap().sign_in;
+        assert_eq!((sign_in.devices.len(), sign_in.resets.len()), (0, 0));
+    }
 }
 
 #[test]

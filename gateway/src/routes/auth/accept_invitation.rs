@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::extract::Write;
 use crate::passwords::Password;
 use crate::problem::Problem;
-use crate::sign_in::{self, act_as, may_try, new_password, settle, verify};
+use crate::sign_in::{self, act_as, may_ask, may_try, new_password, settle, verify, was_right};
 use crate::slowdown::Outcome;
 use crate::step::step;
 
@@ -79,7 +79,8 @@ pub async fn accept_invitation(mut write: Write<Accept>) -> Result<Response, Pro
     if known.state.disabled || known.state.forgotten {
         return Err(invalid());
     }
-    act_as(&mut write, known.person, Some(invited.tenant))?;
+    // Before `act_as`: a guess is a stranger's.
+    let pass = may_ask(&write, app.sign_in.tickets.link_account(known.person))?;
     let hash = match (&write.body.password, known.hash()) {
         (None, Some(_)) => None,
         (None, None) => return Err(Problem::field("/password", "is missing: the person has none yet")),
@@ -97,6 +98,8 @@ pub async fn accept_invitation(mut write: Write<Accept>) -> Result<Response, Pro
             None
         }
     };
+    was_right(&write, pass);
+    act_as(&mut write, known.person, Some(invited.tenant))?;
     // The membership first: it decides whether the link is good, and a retry finds it accepted and goes on.
     let command = MembershipCommand::Accept { token_hash: Some(token_hash), now: write.now() };
     let receipt = write.dispatch::<Membership>(opened.of.0, command).await?;

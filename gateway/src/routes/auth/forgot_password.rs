@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::extract::Write;
 use crate::problem::Problem;
-use crate::sign_in::{self, may_try};
+use crate::sign_in::{self, may_ask};
 
 /// How long a link can be used.
 const LINK_TTL: TimeDelta = TimeDelta::hours(1);
@@ -26,8 +26,8 @@ pub struct Forgot {
 
 /// Ask for a link to choose another password
 ///
-/// The answer is the same whether there is such a person or not, and nothing is done before it. The link is good for an
-/// hour, and only the last one.
+/// The answer is the same whether there is such a person or not, and nothing is done before it. A link is good for an hour,
+/// until the password is another one; whoever asks very often gets no further mails for a while.
 #[utoipa::path(
     post,
     path = "/auth/password/forgot",
@@ -36,14 +36,19 @@ pub struct Forgot {
     responses((status = ACCEPTED, description = "If there is such a person, a mail is on its way.")),
 )]
 pub async fn forgot_password(write: Write<Forgot>) -> Result<StatusCode, Problem> {
-    // A ladder of its own: asking is no failure to sign in, but nobody's mailbox is to be flooded.
-    let mut account = write.app.sign_in.tickets.account(&write.body.email);
-    account.iter_mut().for_each(|byte| *byte ^= 0x5a);
-    // Nothing is told of it: every request counts.
-    drop(may_try(&write, account, None)?);
+    // Nothing is told of it: every request counts. Whoever asks too often hears the same, and nothing is mailed.
+    let account = write.app.sign_in.tickets.account(&write.body.email);
+    let Ok(room) = may_ask(&write, account).and_then(|pass| {
+        drop(pass);
+        let room = write.app.sign_in.links_under_way.clone().try_acquire_owned();
+        room.map_err(|_| Problem::unavailable("busy"))
+    }) else {
+        return Ok(StatusCode::ACCEPTED);
+    };
     let (app, email, now) = (write.app.clone(), write.body.email.clone(), write.now());
     let context = CommandContext::new(write.metadata());
     tokio::spawn(async move {
+        let _room = room;
         let Ok(Some(known)) = sign_in::by_address(&app, &email).await else { return };
         if known.state.disabled || known.state.forgotten {
             return;

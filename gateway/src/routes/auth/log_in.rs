@@ -50,8 +50,8 @@ pub async fn log_in(mut write: Write<LogIn>) -> Result<Response, Problem> {
     let app = write.app.clone();
     let tickets = &app.sign_in.tickets;
     let account = tickets.account(&write.body.email);
-    let known_device = write.body.device.as_deref().and_then(|text| tickets.read_device(&account, text));
-    let pass = may_try(&write, account, known_device)?;
+    let shown_device = write.body.device.as_deref().and_then(|text| tickets.read_device(&account, text));
+    let pass = may_try(&write, account, shown_device)?;
     let found = match sign_in::by_address(&app, &write.body.email).await {
         Ok(found) => found,
         Err(problem) => {
@@ -59,7 +59,14 @@ pub async fn log_in(mut write: Write<LogIn>) -> Result<Response, Problem> {
             return Err(problem);
         }
     };
-    let person = found.as_ref().map(|known| known.person);
+    // A device that was forgotten since, as the password was reset, is a stranger's.
+    let known_device = shown_device.filter(|device| found.as_ref().is_some_and(|known| known.has(*device)));
+    let pass = if known_device == shown_device {
+        pass
+    } else {
+        settle(&write, pass, Outcome::NotTried, None);
+        may_try(&write, account, None)?
+    };
     let verified = match sign_in::verify(&app, &write.body.password, found.as_ref()).await {
         Ok(verified) => verified,
         Err(problem) => {
@@ -67,42 +74,46 @@ pub async fn log_in(mut write: Write<LogIn>) -> Result<Response, Problem> {
             return Err(problem);
         }
     };
-    let (Some(person), Some((checked, rehash))) = (person, verified) else {
+    let (Some(known), Some((checked, rehash))) = (&found, verified) else {
+        let person = found.map(|known| known.person);
         if let Some(person) = person {
             write.concerns("user", person);
         }
         settle(&write, pass, Outcome::Failed, person);
         return Err(invalid_credentials());
     };
+    let person = known.person;
     settle(&write, pass, Outcome::Succeeded, Some(person));
     write.concerns("user", person);
-    let tenant = tenant_of_session(&app, person, write.body.tenant.map(TenantId))?;
+    let checked = if rehash { strengthened(&write, person.0, checked).await } else { checked };
+    let asked = write.body.tenant.map(TenantId);
     let device = known_device.unwrap_or_else(|| app.ids.fresh());
-    let wish = Begin { person, tenant, checked: checked.clone(), device, second_factor: None };
-    let begun = begin(&mut write, wish, &account).await?;
-    if rehash {
-        strengthen(&write, person.0, checked.clone());
+    let challenge = Challenge::new(person, asked, (device, known_device.is_some()), &checked, write.now());
+    // Before anything is said of where the person belongs.
+    if known.state.sign_in.totp.is_some() {
+        return Err(second_factor_wanted(&app, &challenge));
     }
-    match begun {
+    let tenant = tenant_of_session(&app, person, asked)?;
+    let wish = Begin { person, tenant, checked, device, second_factor: None };
+    match begin(&mut write, wish, &account).await? {
         Begun::Session(response) => Ok(*response),
-        Begun::SecondFactorRequired => {
-            let challenge = Challenge::new(person, tenant, device, &checked, write.now());
-            Err(second_factor_wanted(&app, &challenge))
-        }
+        // It was enrolled a moment ago.
+        Begun::SecondFactorRequired => Err(second_factor_wanted(&app, &challenge)),
         Begun::SecondFactorWrong | Begun::Refused => Err(invalid_credentials()),
     }
 }
 
-/// Hashes the password anew, as its hash is weaker than those made now. Nobody waits for it; if it fails, the next login
-/// tries again.
-fn strengthen(write: &Write<LogIn>, person: Uuid, former: PasswordHash) {
-    let (app, password) = (write.app.clone(), write.body.password.clone());
+/// Hashes the password anew, as its hash is weaker than those made now. If that fails, the next login tries again.
+async fn strengthened(write: &Write<LogIn>, person: Uuid, former: PasswordHash) -> PasswordHash {
+    let app = &write.app;
+    let Ok(hash) = app.sign_in.hasher.hash(&write.body.password).await else { return former };
     let context = engine::command::CommandContext::new(write.metadata());
-    tokio::spawn(async move {
-        let Ok(hash) = app.sign_in.hasher.hash(&password).await else { return };
-        let command = UserCommand::Rehash { former, hash };
-        if let Err(error) = app.engine.dispatch::<User>(person, command, context).await {
+    let command = UserCommand::Rehash { former: former.clone(), hash: hash.clone() };
+    match app.engine.dispatch::<User>(person, command, context).await {
+        Ok(_) => hash,
+        Err(error) => {
             tracing::info!(%error, "a password was not hashed anew; the next login tries again");
+            former
         }
-    });
+    }
 }

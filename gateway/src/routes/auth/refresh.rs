@@ -33,11 +33,12 @@ pub struct Refresh {
 pub async fn refresh(mut write: Write<Refresh>) -> Result<Response, Problem> {
     let app = write.app.clone();
     let token = app.sign_in.tickets.read_refresh(&write.body.refresh_token).ok_or_else(no_ticket)?;
-    act_as(&mut write, token.person, token.tenant)?;
-    if !stands(&app, &token)? {
+    let (now, next) = (write.now(), app.sign_in.tickets.successor(&token));
+    // What is over costs no look at the person.
+    if next.expires_at(now) <= now || !stands(&app, &token)? {
         return Err(Problem::session_ended());
     }
-    let (now, next) = (write.now(), app.sign_in.tickets.successor(&token));
+    act_as(&mut write, token.person, token.tenant)?;
     let command = UserCommand::Refresh {
         session: token.session,
         presented: token.hash(),
@@ -52,7 +53,11 @@ pub async fn refresh(mut write: Write<Refresh>) -> Result<Response, Problem> {
             write.dispatch::<User>(token.person.0, report).await?;
             Err(Problem::session_ended())
         }
-        Err(DispatchError::Rejected { .. }) => Err(Problem::session_ended()),
+        Err(DispatchError::Rejected { .. }) => {
+            // Counted, like whatever strangers try: an old token must not fill the audit trail.
+            write.concerns_nothing();
+            Err(Problem::session_ended())
+        }
         Err(error) => Err(error.into()),
     }
 }

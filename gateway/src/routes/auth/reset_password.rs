@@ -1,6 +1,6 @@
 //! `POST /auth/password/reset` (FR-AUTH-004, UC-AUTH-RESET)
 
-use aggregates::user::{User, UserCommand};
+use aggregates::user::{User, UserCommand, UserRejection};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::extract::Write;
 use crate::passwords::Password;
 use crate::problem::Problem;
-use crate::sign_in::{self, act_as, new_password};
+use crate::sign_in::{self, act_as, may_ask, new_password, was_right};
 
 /// Another password, by the link that was mailed.
 #[derive(Deserialize, ToSchema)]
@@ -25,8 +25,8 @@ pub struct Reset {
 
 /// Choose another password by a mailed link
 ///
-/// All sessions of the person's end. A link that was used, or is not the last one, is ERR-VAL-422 `link_invalid`; one that
-/// is too old `link_expired`.
+/// All sessions of the person's end. A link that was used, or that many others followed, is ERR-VAL-422 `link_invalid`; one
+/// that is too old `link_expired`. Weak passwords slow further ones down.
 #[utoipa::path(
     post,
     path = "/auth/password/reset",
@@ -43,9 +43,16 @@ pub async fn reset_password(mut write: Write<Reset>) -> Result<StatusCode, Probl
         return Err(Problem::rule("link_expired"));
     }
     let known = sign_in::by_id(&app, opened.of).await?.ok_or_else(invalid)?;
+    // Before anything is hashed: a link that was used is worth no work.
+    known.state.sign_in.may_reset(&token_hash, write.now()).map_err(|refused| match refused {
+        UserRejection::LinkExpired { .. } => Problem::rule("link_expired"),
+        _ => invalid(),
+    })?;
+    let pass = may_ask(&write, app.sign_in.tickets.link_account(known.person))?;
     act_as(&mut write, known.person, None)?;
     let hash = new_password(&app, &write.body.password, &known.about()).await?;
     let command = UserCommand::ResetPassword { token_hash, hash, now: write.now() };
     write.dispatch::<User>(known.person.0, command).await?;
+    was_right(&write, pass);
     Ok(StatusCode::NO_CONTENT)
 }

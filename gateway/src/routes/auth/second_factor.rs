@@ -7,9 +7,11 @@ use utoipa::ToSchema;
 
 use crate::extract::Write;
 use crate::problem::Problem;
-use crate::sign_in::{self, Begin, Begun, SessionTokens, begin, invalid_credentials, may_try, settle};
+use crate::sign_in::{
+    self, Begin, Begun, SessionTokens, begin, invalid_credentials, may_try, settle, tenant_of_session,
+};
 use crate::slowdown::Outcome;
-use crate::tickets::no_ticket;
+use crate::tickets::{Challenge, no_ticket};
 
 /// The second factor after the password.
 #[derive(Deserialize, ToSchema)]
@@ -44,28 +46,37 @@ pub async fn second_factor(mut write: Write<Show>) -> Result<Response, Problem> 
         (None, Some(code)) => SecondFactor::RecoveryCode(tickets.recovery_hash(person, &code)),
         _ => return Err(Problem::field("/code", "give a code or a recovery code, and not both")),
     };
-    let pass = may_try(&write, tickets.second_factor_account(person), None)?;
+    let known_device = Some(challenge.device).filter(|_| challenge.known_device);
+    let pass = may_try(&write, tickets.second_factor_account(person), known_device)?;
+    let begun = show(&mut write, &challenge, shown).await;
+    let outcome = match &begun {
+        Ok(Begun::Session(_)) => Outcome::Succeeded,
+        Ok(Begun::SecondFactorWrong) => Outcome::Failed,
+        // The code was not looked at.
+        Ok(Begun::SecondFactorRequired | Begun::Refused) | Err(_) => Outcome::NotTried,
+    };
+    settle(&write, pass, outcome, Some(person));
+    match begun? {
+        Begun::Session(response) => Ok(*response),
+        Begun::SecondFactorWrong => Err(invalid_credentials()),
+        Begun::SecondFactorRequired | Begun::Refused => Err(no_ticket()),
+    }
+}
+
+async fn show(write: &mut Write<Show>, challenge: &Challenge, shown: SecondFactor) -> Result<Begun, Problem> {
+    let (app, person) = (write.app.clone(), challenge.person);
     write.concerns("user", person);
     let known = sign_in::by_id(&app, person).await?;
     let checked = known.as_ref().and_then(|known| known.hash()).filter(|hash| challenge.is_about(hash));
-    let (Some(known), Some(checked)) = (&known, checked) else { return Err(no_ticket()) };
-    let Some(email) = known.state.email.reveal() else { return Err(no_ticket()) };
-    let account = tickets.account(email);
+    let (Some(known), Some(checked)) = (&known, checked) else { return Ok(Begun::Refused) };
+    let Some(email) = known.state.email.reveal() else { return Ok(Begun::Refused) };
     let wish = Begin {
         person,
-        tenant: challenge.tenant,
+        // Meanwhile they may have left it.
+        tenant: tenant_of_session(&app, person, challenge.tenant)?,
         checked: checked.clone(),
         device: challenge.device,
         second_factor: Some(shown),
     };
-    let begun = begin(&mut write, wish, &account).await?;
-    let outcome = match begun {
-        Begun::Session(_) => Outcome::Succeeded,
-        _ => Outcome::Failed,
-    };
-    settle(&write, pass, outcome, Some(person));
-    match begun {
-        Begun::Session(response) => Ok(*response),
-        _ => Err(invalid_credentials()),
-    }
+    begin(write, wish, &app.sign_in.tickets.account(email)).await
 }

@@ -36,15 +36,21 @@ pub struct Change {
     responses((status = NO_CONTENT, description = "The password is another one.")),
 )]
 pub async fn change_password(write: Write<Change>) -> Result<StatusCode, Problem> {
-    let (person, _) = write.caller.signed_in()?;
+    let (person, session) = write.caller.signed_in()?;
     let app = write.app.clone();
     let known = sign_in::by_id(&app, person).await?.ok_or_else(Problem::not_found)?;
     let email = known.state.email.reveal().ok_or_else(Problem::not_found)?;
-    let pass = may_try(&write, app.sign_in.tickets.account(email), None)?;
-    let verified = sign_in::verify(&app, &write.body.current_password, Some(&known)).await?;
-    let outcome = if verified.is_some() { Outcome::Succeeded } else { Outcome::Failed };
+    // On the ladder of the device that is signed in: what strangers try at the account is no reason to wait.
+    let device = known.state.sign_in.sessions.get(&session).map(|session| session.device);
+    let pass = may_try(&write, app.sign_in.tickets.account(email), device)?;
+    let verified = sign_in::verify(&app, &write.body.current_password, Some(&known)).await;
+    let outcome = match &verified {
+        Ok(Some(_)) => Outcome::Succeeded,
+        Ok(None) => Outcome::Failed,
+        Err(_) => Outcome::NotTried,
+    };
     settle(&write, pass, outcome, Some(person));
-    let (former, _) = verified.ok_or_else(|| Problem::rule("current_password_wrong"))?;
+    let (former, _) = verified?.ok_or_else(|| Problem::rule("current_password_wrong"))?;
     let hash = new_password(&app, &write.body.password, &known.about()).await?;
     write.dispatch::<User>(person.0, UserCommand::ChangePassword { former, hash }).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -63,7 +63,7 @@ pub(super) fn recovery_codes<B>(
 
 /// Confirm the second factor by a first code
 ///
-/// From now on every login asks for one. A secret that is older than 15 minutes is ERR-VAL-422 `enrolment_invalid`. Wants a
+/// From now on every login asks for one, and all other sessions end. A secret that is older than 15 minutes is ERR-VAL-422 `enrolment_invalid`. Wants a
 /// fresh authentication.
 #[utoipa::path(
     post,
@@ -73,16 +73,21 @@ pub(super) fn recovery_codes<B>(
     responses((status = OK, description = "It is set; the recovery codes are shown once.", body = RecoveryCodes)),
 )]
 pub async fn confirm_totp(write: Write<Confirm>) -> Result<Json<RecoveryCodes>, Problem> {
-    let (person, _) = write.caller.signed_in()?;
+    let (person, session) = write.caller.signed_in()?;
     let tickets = &write.app.sign_in.tickets;
     let now = write.now();
     let secret = tickets.read_enrolment(person, &write.body.enrolment, now);
     let secret = secret.ok_or_else(|| Problem::rule("enrolment_invalid"))?;
     let pass = may_try(&write, tickets.second_factor_account(person), None)?;
     let (codes, recovery_codes) = recovery_codes(&write, person)?;
-    let command = UserCommand::EnrolTotp { secret, code: write.body.code.clone(), recovery_codes, now };
+    let (code, by) = (write.body.code.clone(), Some(session));
+    let command = UserCommand::EnrolTotp { secret, code, recovery_codes, by, now };
     let result = write.try_dispatch::<User>(person.0, command).await;
-    let outcome = if result.is_ok() { Outcome::Succeeded } else { Outcome::Failed };
+    let outcome = match &result {
+        Ok(_) => Outcome::Succeeded,
+        Err(DispatchError::Rejected { .. }) => Outcome::Failed,
+        Err(_) => Outcome::NotTried,
+    };
     settle(&write, pass, outcome, Some(person));
     match result {
         Ok(receipt) if receipt.changed() && write.may_show_secret(&receipt) => Ok(Json(codes)),

@@ -6,10 +6,11 @@ use axum::Json;
 use super::confirm_totp::{self, RecoveryCodes};
 use crate::extract::Write;
 use crate::problem::Problem;
+use crate::sign_in::showed_second_factor;
 
 /// Get other recovery codes
 ///
-/// The former ones are void. Wants a fresh authentication.
+/// The former ones are void. Wants a fresh authentication, with the second factor.
 #[utoipa::path(
     post,
     path = "/api/v1/users/me/recovery-codes",
@@ -18,7 +19,9 @@ use crate::problem::Problem;
 )]
 pub async fn recovery_codes(write: Write) -> Result<Json<RecoveryCodes>, Problem> {
     let (person, _) = write.caller.signed_in()?;
+    showed_second_factor(&write)?;
     let (codes, recovery_codes) = confirm_totp::recovery_codes(&write, person)?;
-    write.dispatch::<User>(person.0, UserCommand::ReplaceRecoveryCodes { recovery_codes }).await?;
-    Ok(Json(codes))
+    let command = UserCommand::ReplaceRecoveryCodes { recovery_codes };
+    let receipt = write.dispatch::<User>(person.0, command).await?;
+    if write.may_show_secret(&receipt) { Ok(Json(codes)) } else { Err(Problem::conflict("already_shown")) }
 }

@@ -5,10 +5,11 @@ use axum::http::StatusCode;
 
 use crate::extract::Write;
 use crate::problem::Problem;
+use crate::sign_in::showed_second_factor;
 
 /// Do without the second factor
 ///
-/// Recovery codes are void too. Wants a fresh authentication.
+/// Recovery codes are void too. Wants a fresh authentication, with the second factor.
 #[utoipa::path(
     delete,
     path = "/api/v1/users/me/mfa/totp",
@@ -17,6 +18,7 @@ use crate::problem::Problem;
 )]
 pub async fn remove_mfa(write: Write) -> Result<StatusCode, Problem> {
     let (person, _) = write.caller.signed_in()?;
+    showed_second_factor(&write)?;
     write.dispatch::<User>(person.0, UserCommand::RemoveMfa).await?;
     Ok(StatusCode::NO_CONTENT)
 }

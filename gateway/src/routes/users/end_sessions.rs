@@ -21,6 +21,10 @@ use crate::problem::Problem;
 )]
 pub async fn end_sessions(Path(id): Path<Uuid>, write: Write) -> Result<StatusCode, Problem> {
     let member = member(&write, id)?;
+    // Whoever is only invited has no session here; those elsewhere are not the tenant's to end.
+    if !member.accepted {
+        return Err(Problem::not_found());
+    }
     if member.role == Role::Owner && write.caller.role != Some(Role::Owner) {
         return Err(Problem::forbidden("forbidden"));
     }

@@ -23,7 +23,9 @@ use crate::view::{SessionList, SessionView};
 pub async fn sessions(Path(id): Path<Uuid>, read: Read) -> Result<Json<SessionList>, Problem> {
     let (tenant, person) = (read.tenant()?, PersonId(id));
     let member = read.app.access.memory.membership(tenant, person);
-    member.filter(|member| member.status != MembershipStatus::Removed).ok_or_else(Problem::not_found)?;
+    // Inviting somebody is no way to see where they are signed in.
+    let member = member.filter(|member| member.accepted && member.status != MembershipStatus::Removed);
+    member.ok_or_else(Problem::not_found)?;
     let known = sign_in::by_id(&read.app, person).await?.ok_or_else(Problem::not_found)?;
     let current = read.caller.session.map(|session| session.id);
     Ok(Json(SessionView::list(&known, current, Some(tenant), read.now())))
