@@ -34,6 +34,8 @@ pub fn allow(router: Router, origins: &[String]) -> Router {
             header::LOCATION,
             header::RETRY_AFTER,
             name("idempotent-replayed"),
+            name("ratelimit"),
+            name("ratelimit-policy"),
             name("traceparent"),
             name("x-position"),
             name("x-request-id"),

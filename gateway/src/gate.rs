@@ -1,6 +1,6 @@
 //! The gate: every request passes it, and it carries out what its endpoint's entry in the URL map says.
 //!
-//! Authenticate → `x-org` → tenant, its status and access mode → policies → handler → audit (REQUIREMENTS §4). The gate
+//! Rate limits → authenticate → `x-org` → tenant, its status and access mode → policies → handler → audit (REQUIREMENTS §4). The gate
 //! finds out who asks for what; whether they may is for the policies to say ([`crate::policy`]), and what none permits
 //! is refused. Everything runs in a task of its own, so that a client that hangs up can't keep its call out of the
 //! audit trail.
@@ -29,6 +29,7 @@ use crate::caller::Caller;
 use crate::endpoint::{Audited, Endpoint, FRESH_FOR, TenantRule};
 use crate::policy::{Detail, PolicyId, Question, Resource};
 use crate::problem::{Code, Problem};
+use crate::rates::{Class, Exceeded, Standing};
 use crate::report::Report;
 use crate::request::RequestInfo;
 use crate::state::{App, AppState};
@@ -65,6 +66,10 @@ pub async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Res
     };
     let mut call =
         Call { action: endpoint.action, caller: Caller::stranger(), tenant: None, resource: None, info };
+    // Before anything is done for it: also who asks without end with forged tokens.
+    if let Err(over) = arrive(&app, &endpoint, &call) {
+        return over.standing.beside(turned_away(&app, &call, over.problem()));
+    }
     let (mut parts, body) = request.into_parts();
     // Waits for nothing, so that nothing gathers before it is known whose it is.
     let checked = match RawPathParams::from_request_parts(&mut parts, &()).await {
@@ -74,13 +79,17 @@ pub async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Res
         }
         Err(_) => Err(Problem::parameter("path", "is not valid UTF-8")),
     };
+    let standing = match ask(&app, &endpoint, &call) {
+        Ok(standing) => standing,
+        Err(over) => return over.standing.beside(turned_away(&app, &call, over.problem())),
+    };
+    let beside = move |response| match &standing {
+        Some(standing) => standing.beside(response),
+        None => response,
+    };
     let room = match admit(&app, &endpoint, &call) {
         Ok(room) => room,
-        Err(problem) => {
-            // It is refused in any case; strangers' kinds always have room, and so have most others.
-            let _ = app.audit.refused(&call, call.fact(problem.status.as_u16(), Some(&problem)));
-            return problem.into_response();
-        }
+        Err(problem) => return beside(turned_away(&app, &call, problem)),
     };
     let request = Request::from_parts(parts, body);
     let work = async move {
@@ -89,12 +98,30 @@ pub async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Res
         response
     };
     match tokio::spawn(work.in_current_span()).await {
-        Ok(response) => response,
+        Ok(response) => beside(response),
         Err(error) => {
             tracing::error!(%error, "a request's task ended early");
             Problem::unexpected().into_response()
         }
     }
+}
+
+/// Refuses what there is no room for.
+fn turned_away(app: &App, call: &Call, problem: Problem) -> Response {
+    // It is refused in any case; strangers' kinds always have room, and so have most others.
+    let _ = app.audit.refused(call, call.fact(problem.status.as_u16(), Some(&problem)));
+    problem.into_response()
+}
+
+/// Counts a request for its address; the rest is not known yet.
+fn arrive(app: &App, endpoint: &Endpoint, call: &Call) -> Result<(), Exceeded> {
+    Class::of(endpoint).map_or(Ok(()), |_| app.rates.arrives(call.info.address, app.clock.now()))
+}
+
+/// Counts a request for its caller and its tenant, whatever it will be answered.
+fn ask(app: &App, endpoint: &Endpoint, call: &Call) -> Result<Option<Standing>, Exceeded> {
+    let Some(class) = Class::of(endpoint) else { return Ok(None) };
+    app.rates.asks(class, &call.caller, call.info.address, call.tenant, app.clock.now())
 }
 
 /// Room for a request, while it is under way.

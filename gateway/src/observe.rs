@@ -21,7 +21,10 @@ pub async fn observe(State(app): State<AppState>, mut request: Request, next: Ne
     let started = Instant::now();
     let trace = Trace::of(request.headers(), app.ids.as_ref());
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|ConnectInfo(peer)| *peer);
-    let info = RequestInfo { origin: origin(request.headers(), peer), trace: trace.clone() };
+    // A forwarding header is anybody's claim, unless a proxy of ours wrote it (CC-SEC-001).
+    let address = peer.map(|Peer(peer)| app.limits.rates.origin_of(peer.ip(), request.headers()));
+    let origin = origin(request.headers(), address);
+    let info = RequestInfo { trace: trace.clone(), address, origin };
     request.extensions_mut().insert(info);
     // The pattern, never the URI: what stands in it may be personal (CC-LOG-002).
     let route = request

@@ -1,6 +1,6 @@
 //! What is known of a request before anybody asks who sent it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::http::{HeaderMap, header};
 use kernel::Origin;
@@ -18,14 +18,16 @@ pub struct Peer(pub SocketAddr);
 #[derive(Clone, Debug)]
 pub struct RequestInfo {
     pub trace: Trace,
+    /// Where it comes from: what its origin says in words.
+    pub address: Option<IpAddr>,
     pub origin: Origin,
 }
 
-/// Address and user agent. A forwarding header is anybody's claim and is not believed (CC-SEC-001).
-pub fn origin(headers: &HeaderMap, peer: Option<Peer>) -> Origin {
+/// Address and user agent.
+pub fn origin(headers: &HeaderMap, address: Option<IpAddr>) -> Origin {
     let agent = headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
     Origin {
-        address: peer.map(|Peer(address)| address.ip().to_string()),
+        address: address.map(|address| address.to_string()),
         user_agent: agent.map(|agent| agent.chars().take(USER_AGENT_BYTES_MAX).collect()),
     }
 }

@@ -14,6 +14,7 @@ use crate::keys::{MasterKey, MasterKeyError};
 use crate::listener::ConnectionLimits;
 use crate::mail::MailSettings;
 use crate::passwords::{HashParameters, HasherSettings};
+use crate::rates::RateSettings;
 use crate::signing::SigningAlgorithm;
 use crate::state::Limits;
 
@@ -146,6 +147,9 @@ pub struct Settings {
     #[command(flatten)]
     pub mail: MailSettings,
 
+    #[command(flatten)]
+    pub rates: RateSettings,
+
     /// How log lines are written, to standard error
     #[arg(long, env = "TENANTRY_LOG_FORMAT", default_value = "json")]
     pub log_format: LogFormat,
@@ -255,12 +259,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The settings of a command line, for servers within other programs.
+    /// The settings of a command line, for servers within other programs. Of a flag that is given twice the last counts.
     ///
     /// # Errors
     /// What `tenantry serve` would print.
     pub fn from_flags<'a>(flags: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         #[derive(clap::Parser)]
+        #[command(args_override_self = true)]
         struct Line {
             #[command(flatten)]
             settings: Settings,
@@ -306,6 +311,7 @@ impl Settings {
         Limits {
             in_flight_max: self.requests_max as usize,
             tenant_in_flight_max: self.tenant_requests_max as usize,
+            rates: self.rates.clone(),
             body_bytes_max: self.body_bytes_max as usize,
             body_timeout: self.body_timeout,
             handler_timeout: self.request_timeout,

@@ -15,6 +15,7 @@ use crate::audit::Audit;
 use crate::keys::{KeyStore, Keys};
 use crate::policy::{Authorizer, PolicyMemory};
 use crate::problem::Problem;
+use crate::rates::{RateSettings, Rates};
 use crate::readiness::Readiness;
 use crate::sign_in::SignInParts;
 
@@ -28,6 +29,7 @@ pub struct Limits {
     pub in_flight_max: usize,
     /// Those of them that concern one tenant.
     pub tenant_in_flight_max: usize,
+    pub rates: RateSettings,
     pub body_bytes_max: usize,
     /// How long a body may take to come in.
     pub body_timeout: Duration,
@@ -44,6 +46,7 @@ impl Default for Limits {
         Self {
             in_flight_max: 4096,
             tenant_in_flight_max: 1024,
+            rates: RateSettings::default(),
             body_bytes_max: 1024 * 1024,
             body_timeout: Duration::from_secs(10),
             handler_timeout: Duration::from_secs(30),
@@ -129,6 +132,7 @@ pub struct App {
     pub readiness: Readiness,
     pub sign_in: SignInParts,
     pub(crate) admission: Admission,
+    pub(crate) rates: Rates,
 }
 
 /// Shared by all requests.
@@ -181,6 +185,7 @@ impl AppState {
             sign_in,
         } = parts;
         let admission = Admission::new(limits.in_flight_max, limits.tenant_in_flight_max);
+        let rates = Rates::new(&limits.rates);
         Self(Arc::new(App {
             clock,
             ids,
@@ -198,6 +203,7 @@ impl AppState {
             readiness,
             sign_in,
             admission,
+            rates,
         }))
     }
 }

@@ -21,6 +21,8 @@ pub const AUTHENTICATION_FAILURES: &str = "tenantry_authentication_failures_tota
 pub const PERMISSION_DENIALS: &str = "tenantry_permission_denials_total";
 /// Counter: times a policy could not be evaluated, so that it refused, by `policy`. Alert on any.
 pub const POLICY_ERRORS: &str = "tenantry_policy_errors_total";
+/// Counter: requests over a rate limit, by `limit` (`sign_in`, `read`, `write`, `poll`, `tenant`, `address`).
+pub const RATE_LIMITED: &str = "tenantry_rate_limited_total";
 /// Gauge: connections open.
 pub const CONNECTIONS: &str = "tenantry_http_connections";
 
@@ -77,6 +79,11 @@ pub fn refused(code: Code) {
         Code::Forbidden => metrics::counter!(PERMISSION_DENIALS).increment(1),
         _ => {}
     }
+}
+
+/// A request was over a rate limit.
+pub fn rate_limited(limit: &'static str) {
+    metrics::counter!(RATE_LIMITED, "limit" => limit).increment(1);
 }
 
 /// Something was asked of the threads for passwords, and came out like this.

@@ -31,7 +31,8 @@ pub struct Shipped {
 }
 
 impl Shipped {
-    /// A server of its own on a database, with the default settings and `flags` of `tenantry serve`.
+    /// A server of its own on a database, with the default settings but for rate limits, and `flags` of `tenantry
+    /// serve`.
     pub async fn open(server: &Private, database: &str, flags: &[&str]) -> Result<Self> {
         let data_dir = tempfile::tempdir().context("a data directory can't be made")?;
         let directory = data_dir.path().join("data");
@@ -41,6 +42,9 @@ impl Shipped {
         let mut all = vec!["--data-dir", &directory, "--master-key-file", &master_key];
         all.extend(["--database-url", &url, "--owner-database-url", &owner_url]);
         all.extend(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        // One caller asks for a thousand.
+        all.extend(["--rate-sign-in", "0", "--rate-read", "0", "--rate-write", "0"]);
+        all.extend(["--rate-poll", "0", "--rate-tenant", "0", "--rate-address", "0"]);
         all.extend(flags);
         let settings = Settings::from_flags(all).map_err(|problem| anyhow!(problem))?;
         let server = Server::start(settings).await.context("the server can't be started")?;

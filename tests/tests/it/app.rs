@@ -1,5 +1,6 @@
 //! A server of a test's own, on a database of its own, and requests that read like a script.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,22 @@ use crate::engine_postgres::context;
 
 /// How long anything may take that happens by itself.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// No rate limits: a test that is about one says so after these.
+const UNLIMITED: [&str; 12] = [
+    "--rate-sign-in",
+    "0",
+    "--rate-read",
+    "0",
+    "--rate-write",
+    "0",
+    "--rate-poll",
+    "0",
+    "--rate-tenant",
+    "0",
+    "--rate-address",
+    "0",
+];
 
 /// A running server.
 pub struct TestApp {
@@ -68,6 +85,8 @@ impl TestApp {
             "--password-passes",
             "1",
         ];
+        // A test asks more than people do.
+        all.extend(UNLIMITED);
         all.extend(flags);
         let settings = Settings::from_flags(all).expect("the settings are right");
         let server = Server::start(settings).await.expect("the server starts");
@@ -108,11 +127,26 @@ impl TestApp {
     }
 
     pub fn call(&self, method: Method, path: &str) -> Call<'_> {
+        self.call_by(&self.http, method, path)
+    }
+
+    fn call_by(&self, client: &reqwest::Client, method: Method, path: &str) -> Call<'_> {
         let url = format!("http://{}{path}", self.server.public);
         let trace = Uuid::new_v5(&Uuid::NAMESPACE_OID, self.server.state.ids.fresh().as_bytes());
         let parent = format!("00-{}-00f067aa0ba902b7-00", trace.simple());
-        let request = self.http.request(method, url).header("traceparent", parent);
+        let request = client.request(method, url).header("traceparent", parent);
         Call { app: self, request, trace }
+    }
+
+    /// A client that comes from an address of this machine, such as 127.0.0.2.
+    pub fn client_at(address: Ipv4Addr) -> reqwest::Client {
+        let client = reqwest::Client::builder().local_address(IpAddr::V4(address)).build();
+        client.expect("a client needs nothing")
+    }
+
+    /// A POST by another client than the test's own.
+    pub fn post_by(&self, client: &reqwest::Client, path: &str, body: Value) -> Call<'_> {
+        self.call_by(client, Method::POST, path).json(body)
     }
 
     pub fn get(&self, path: &str) -> Call<'_> {

@@ -12,6 +12,15 @@ const START_MAX: Duration = Duration::from_secs(120);
 /// How often it is looked whether something has happened.
 pub const POLL: Duration = Duration::from_millis(20);
 
+/// No rate limits: a test asks more than people do.
+const UNLIMITED: [&str; 6] = [
+    "TENANTRY_RATE_SIGN_IN",
+    "TENANTRY_RATE_READ",
+    "TENANTRY_RATE_WRITE",
+    "TENANTRY_RATE_POLL",
+    "TENANTRY_RATE_TENANT",
+    "TENANTRY_RATE_ADDRESS",
+];
 /// Lines of a server's log in a failure.
 const SAID_LINES_MAX: usize = 20;
 
@@ -76,6 +85,7 @@ impl Node {
             .env("TENANTRY_LISTEN", format!("127.0.0.1:{}", self.port))
             .env("TENANTRY_ADMIN_LISTEN", format!("127.0.0.1:{}", free_port()))
             .env("TENANTRY_DATABASE_CONNECTIONS", "12")
+            .envs(UNLIMITED.map(|name| (name, "0")))
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(self.log()).expect("the log is made"));
         for (name, value) in &self.variables {
