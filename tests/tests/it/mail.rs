@@ -160,6 +160,34 @@ async fn an_invitation_arrives_with_a_link_that_opens_it_and_stands_nowhere_else
     assert!(!kept.contains('@') && !kept.contains(token.reveal()) && !kept.contains("Ben"), "{kept}");
 }
 
+/// FR-TENANT-007, UC-TENANT-INVITE-RESEND
+#[tokio::test]
+async fn an_invitation_that_is_sent_anew_arrives_with_a_link_that_works_and_the_former_does_not() {
+    let office = PostOffice::open();
+    let acme = Acme::mailing(&office).await;
+    let owner = acme.app.token_of(acme.tenant.owner, Role::Owner, Some(acme.tenant.id));
+    let body = json!({"email": "ben@acme.example"});
+    let invited = acme.app.post("/api/v1/invitations", body).by(&owner).send().await.is(StatusCode::CREATED);
+    let former = link(&office.take(1).await[0].part("text/plain"));
+    let resend = format!("/api/v1/invitations/{}/resend", invited.id());
+    acme.app.post(&resend, json!({})).by(&owner).send().await.is(StatusCode::OK);
+    let letter = office.take(1).await.remove(0);
+    assert_eq!(letter.to, ["ben@acme.example"]);
+    let last = link(&letter.part("text/plain"));
+    let accept = |token: &str| {
+        let body = json!({"token": token, "password": "correct horse battery staple"});
+        acme.app.post("/auth/invitations/accept", body).send()
+    };
+    accept(&former).await.refused(422, "ERR-VAL-422", "invitation_invalid");
+    accept(&last).await.is(StatusCode::OK);
+}
+
+/// The token of an invitation's link, out of a letter.
+fn link(text: &str) -> String {
+    let (_, link) = text.split_once("https://t.example/login#invitation=").expect("there is a link");
+    link.split_whitespace().next().expect("it goes on").to_owned()
+}
+
 /// FR-AUTH-004
 #[tokio::test]
 async fn what_happens_to_a_person_becomes_one_letter_each_and_asking_again_becomes_none() {

@@ -44,7 +44,7 @@ pub async fn reset_password(mut write: Write<Reset>) -> Result<StatusCode, Probl
     }
     let known = sign_in::by_id(&app, opened.of).await?.ok_or_else(invalid)?;
     act_as(&mut write, known.person, None)?;
-    let hash = new_password(&app, &write.body.password, &known.about()).await?;
+    let hash = new_password(&app, &write.body.password, &known, None).await?;
     let command = UserCommand::ResetPassword { token_hash, hash, now: write.now() };
     write.dispatch::<User>(known.person.0, command).await?;
     Ok(StatusCode::NO_CONTENT)
