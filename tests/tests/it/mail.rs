@@ -168,12 +168,10 @@ async fn an_invitation_that_is_sent_anew_arrives_with_a_link_that_works_and_the_
     let owner = acme.app.token_of(acme.tenant.owner, Role::Owner, Some(acme.tenant.id));
     let body = json!({"email": "ben@acme.example"});
     let invited = acme.app.post("/api/v1/invitations", body).by(&owner).send().await.is(StatusCode::CREATED);
-    let former = link(&office.take(1).await[0].part("text/plain"));
+    let former = link_to_ben(&office).await;
     let resend = format!("/api/v1/invitations/{}/resend", invited.id());
     acme.app.post(&resend, json!({})).by(&owner).send().await.is(StatusCode::OK);
-    let letter = office.take(1).await.remove(0);
-    assert_eq!(letter.to, ["ben@acme.example"]);
-    let last = link(&letter.part("text/plain"));
+    let last = link_to_ben(&office).await;
     let accept = |token: &str| {
         let body = json!({"token": token, "password": "correct horse battery staple"});
         acme.app.post("/auth/invitations/accept", body).send()
@@ -182,10 +180,16 @@ async fn an_invitation_that_is_sent_anew_arrives_with_a_link_that_works_and_the_
     accept(&last).await.is(StatusCode::OK);
 }
 
-/// The token of an invitation's link, out of a letter.
-fn link(text: &str) -> String {
-    let (_, link) = text.split_once("https://t.example/login#invitation=").expect("there is a link");
-    link.split_whitespace().next().expect("it goes on").to_owned()
+/// The token of the link in the next letter to Ben; others get theirs too.
+async fn link_to_ben(office: &PostOffice) -> String {
+    loop {
+        let letters = office.take(1).await;
+        if let Some(letter) = letters.iter().find(|letter| letter.to == ["ben@acme.example"]) {
+            let text = letter.part("text/plain");
+            let (_, link) = text.split_once("https://t.example/login#invitation=").expect("there is a link");
+            return link.split_whitespace().next().expect("it goes on").to_owned();
+        }
+    }
 }
 
 /// FR-AUTH-004
