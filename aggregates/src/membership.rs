@@ -110,6 +110,8 @@ pub enum MembershipCommand {
     Disable,
     /// FR-TENANT-006
     Enable,
+    /// Takes back an invitation that nobody has accepted yet. It ends in the same event as `Remove`.
+    Revoke,
     /// FR-TENANT-002
     Remove,
 }
@@ -214,6 +216,13 @@ impl Decider for Membership {
             MembershipCommand::Enable => {
                 let membership = self.present()?;
                 Ok(unless(!membership.disabled, || MembershipEvent::Enabled {}))
+            }
+            MembershipCommand::Revoke => {
+                let membership = self.existing().ok_or(MembershipRejection::NotFound)?;
+                if membership.accepted && !membership.removed {
+                    return Err(MembershipRejection::AlreadyAccepted);
+                }
+                Ok(unless(membership.removed, || MembershipEvent::Removed {}))
             }
             MembershipCommand::Remove => {
                 let membership = self.existing().ok_or(MembershipRejection::NotFound)?;

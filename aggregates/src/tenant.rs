@@ -14,9 +14,9 @@ use kernel::{
 };
 use schemas::events::{OwnershipLoss, RequestedApplication, TenantEvent, TenantProvisioned};
 use schemas::values::{
-    AccessMode, ApplicationName, Domain, EmailAddress, FlagKey, FlagValue, MembershipKind, Plan,
-    ProvisioningStatus, ProvisioningStep, Reason, ReasonCode, Region, Settings, Slug, TRIAL_DAYS, TenantName,
-    TenantStatus, effective_access,
+    AccessMode, ApplicationName, Domain, EmailAddress, FlagKey, FlagValue, MembershipKind, PasswordPolicy,
+    Plan, ProvisioningStatus, ProvisioningStep, Reason, ReasonCode, Region, Settings, Slug, TRIAL_DAYS,
+    TenantName, TenantStatus, effective_access,
 };
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +51,10 @@ pub struct Existing {
     pub trial_ends_at: Option<DateTime<Utc>>,
     pub suspended: bool,
     pub access_mode: AccessMode,
+    /// What its people's new passwords must satisfy.
+    pub password_policy: PasswordPolicy,
+    /// Whoever signed in without a second factor is not let in.
+    pub mfa_required: bool,
     pub flags: BTreeMap<FlagKey, Confidential<FlagValue>>,
     /// Never empty again once there was one.
     pub owners: BTreeMap<PersonId, MembershipId>,
@@ -139,6 +143,14 @@ pub enum TenantCommand {
     },
     SetAccessMode {
         mode: AccessMode,
+    },
+    /// FR-AUTH-006. It is for new passwords; those that were chosen before stay.
+    SetPasswordPolicy {
+        policy: PasswordPolicy,
+    },
+    /// NFR-SEC-003
+    SetSecurity {
+        mfa_required: bool,
     },
     /// FR-FLAG-001
     SetFlag {
@@ -245,7 +257,7 @@ impl kernel::Rejection for TenantRejection {
 
 impl Decider for Tenant {
     const TYPE: &'static str = "tenant";
-    const SNAPSHOT_VERSION: u32 = 2;
+    const SNAPSHOT_VERSION: u32 = 3;
 
     type Command = TenantCommand;
     type Event = TenantEvent;
@@ -280,6 +292,14 @@ impl Decider for Tenant {
             TenantCommand::SetAccessMode { mode } => {
                 Ok(unless(tenant.access_mode == mode, || TenantEvent::AccessModeSet { mode }))
             }
+            TenantCommand::SetPasswordPolicy { policy } => {
+                Ok(unless(tenant.password_policy == policy, || TenantEvent::PasswordPolicyChanged { policy }))
+            }
+            TenantCommand::SetSecurity { mfa_required } => {
+                Ok(unless(tenant.mfa_required == mfa_required, || TenantEvent::SecurityChanged {
+                    mfa_required,
+                }))
+            }
             TenantCommand::SetFlag { key, value } => tenant.set_flag(key, value),
             TenantCommand::ClearFlag { key } => {
                 Ok(unless(!tenant.flags.contains_key(&key), || TenantEvent::FlagCleared { key }))
@@ -311,6 +331,8 @@ impl Decider for Tenant {
                 trial_ends_at: asked.trial_ends_at,
                 suspended: false,
                 access_mode: AccessMode::Active,
+                password_policy: PasswordPolicy::DEFAULT,
+                mfa_required: false,
                 flags: BTreeMap::new(),
                 owners: BTreeMap::new(),
                 applications: BTreeSet::new(),
@@ -335,6 +357,8 @@ impl Decider for Tenant {
             TenantEvent::Reactivated { reason: _ } => tenant.suspended = false,
             TenantEvent::PlanChanged { from: _, to } => tenant.plan = *to,
             TenantEvent::AccessModeSet { mode } => tenant.access_mode = *mode,
+            TenantEvent::PasswordPolicyChanged { policy } => tenant.password_policy = *policy,
+            TenantEvent::SecurityChanged { mfa_required } => tenant.mfa_required = *mfa_required,
             TenantEvent::FlagSet { key, value } => {
                 tenant.flags.insert(key.clone(), value.clone());
             }

@@ -202,6 +202,14 @@ fn tenant_command() -> impl Strategy<Value = TenantCommand> {
         1 => option::of(one(&["x", "y"])).prop_map(|reason| TenantCommand::Reactivate { reason }),
         2 => word(Plan::ALL).prop_map(|plan| TenantCommand::ChangePlan { plan }),
         1 => word(AccessMode::ALL).prop_map(|mode| TenantCommand::SetAccessMode { mode }),
+        1 => (8_u32..10, any::<bool>()).prop_map(|(length, require_upper)| TenantCommand::SetPasswordPolicy {
+            policy: PasswordPolicy {
+                length_min: length.try_into().unwrap(),
+                require_upper,
+                ..PasswordPolicy::DEFAULT
+            },
+        }),
+        1 => any::<bool>().prop_map(|mfa_required| TenantCommand::SetSecurity { mfa_required }),
         4 => (one(&["a", "b", "plan.sso", "plan.webhooks"]), a_flag_value())
             .prop_map(|(key, value)| TenantCommand::SetFlag { key, value }),
         1 => one(&["a", "b", "plan.sso"]).prop_map(|key| TenantCommand::ClearFlag { key }),
@@ -331,6 +339,7 @@ fn membership_command() -> impl Strategy<Value = MembershipCommand> {
         1 => word(MembershipKind::ALL).prop_map(|kind| MembershipCommand::ChangeKind { kind }),
         1 => Just(MembershipCommand::Disable),
         1 => Just(MembershipCommand::Enable),
+        1 => Just(MembershipCommand::Revoke),
         1 => Just(MembershipCommand::Remove),
     ]
 }

@@ -18,6 +18,7 @@ use futures::FutureExt;
 use kernel::{ActorKind, TenantId};
 use projections::AccessMemory;
 use schemas::values::{AccessMode, MembershipKind, TenantStatus};
+use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -222,9 +223,19 @@ fn check(
         (None, None) => Ok(decision.determining),
         (Some(detail), _) => {
             tracing::debug!(action = endpoint.action, policies = ?decision.determining, "refused by policy");
-            Err(detail.problem())
+            Err(told(app, &call.caller, detail))
         }
     }
+}
+
+/// How a refusal is told. Who lacks a second factor hears how to get in with one: who has none enrols first.
+fn told(app: &App, caller: &Caller, detail: Detail) -> Problem {
+    if detail != Detail::MfaRequired {
+        return detail.problem();
+    }
+    let enrolled = caller.person().is_some_and(|person| app.access.memory.has_second_factor(person));
+    let method = if enrolled { "log_in" } else { "enrol" };
+    detail.problem().with_members(Map::from_iter([("methods".to_owned(), Value::from(vec![method]))]))
 }
 
 /// The tenant it is about. `None`: none in particular.
@@ -313,7 +324,7 @@ impl Known {
             Err(problem) => {
                 let id = caller.tenant.unwrap_or(TenantId(Uuid::nil()));
                 let (mode, status) = (AccessMode::Active, Some(TenantStatus::Active));
-                let resource = Resource::Tenant { id, mode, status };
+                let resource = Resource::Tenant { id, mode, status, mfa_required: false };
                 Self { resource, connected: true, doubt: Some(problem), ..nowhere }
             }
         }
@@ -337,7 +348,8 @@ impl Known {
         let state = access.tenant(id).filter(|_| doubt.is_none());
         // A tenant that isn't there lets nobody do anything.
         let mode = state.map_or(AccessMode::Blocked, |state| state.effective(kind, app.clock.now()));
-        let resource = Resource::Tenant { id, mode, status: state.map(|state| state.status()) };
+        let (status, mfa_required) = state.map_or((None, false), |it| (Some(it.status()), it.mfa_required));
+        let resource = Resource::Tenant { id, mode, status, mfa_required };
         // An application sees the tenants it is connected to, and no others.
         let connected = caller.application().is_some_and(|application| {
             app.flags.memory.tenant(id).is_some_and(|flags| flags.applications.contains(&application))

@@ -24,6 +24,10 @@ use crate::problem::{Code, Problem};
 use crate::step::{consequence, step};
 use crate::view::words;
 
+mod invitation;
+
+pub use invitation::{resend, revoke};
+
 /// An invitation as it is asked for.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -56,7 +56,11 @@ pub fn browser() -> Router<AppState> {
 
 const PROBLEMS: &[(Code, &str, &str)] = &[
     (Code::Invalid, "invalid_fields", "Malformed or missing input; `errors` names the fields."),
-    (Code::Unauthenticated, "invalid_token", "Credentials are missing, wrong, expired or revoked."),
+    (
+        Code::Unauthenticated,
+        "invalid_token",
+        "Credentials are missing, wrong, expired or revoked, or the tenant asks for a second factor (ERR-AUTH-461).",
+    ),
     (Code::Forbidden, "forbidden", "Not allowed: `forbidden`, `read_only`, `blocked` or `wrong_org`."),
     (Code::NotFound, "not_found", "Not there, or another tenant's."),
     (Code::Conflict, "in_flight", "A conflict: a duplicate, or the same command is under way."),

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use engine::audit::{AuditFact, AuditOutcome};
 use engine::command::DispatchError;
 use kernel::{Claim, PersonId, Position, SessionId, TenantId};
-use schemas::values::{EmailAddress, LoginMethod, PasswordHash, PasswordPolicy, Role};
+use schemas::values::{EmailAddress, LoginMethod, PasswordHash, Role};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -220,13 +220,20 @@ pub async fn verify(
     })
 }
 
-/// Judges a new password and hashes it.
+/// Judges a person's new password by what all their tenants ask, and hashes it (FR-AUTH-006). `joining`: the tenant whose
+/// invitation they are about to accept.
 ///
 /// # Errors
 /// ERR-VAL-422 `weak_password`, with the rules it breaks; ERR-RATE-429; ERR-SYS-503.
-pub async fn new_password(app: &App, password: &Password, about: &About) -> Result<PasswordHash, Problem> {
+pub async fn new_password(
+    app: &App,
+    password: &Password,
+    known: &Known,
+    joining: Option<TenantId>,
+) -> Result<PasswordHash, Problem> {
     let hasher = &app.sign_in.hasher;
-    let broken = hasher.judge(PasswordPolicy::default(), password, about).await?;
+    let policy = app.access.current(false)?.password_policy(known.person, joining);
+    let broken = hasher.judge(policy, password, &known.about()).await?;
     if !broken.is_empty() {
         let error = |rule: &crate::passwords::Broken| {
             FieldError::body("/password", format!("{}: {rule}", rule.word()))

@@ -16,8 +16,8 @@ use crate::gate::{Gate, gate};
 use crate::observe::observe;
 use crate::problem::{Code, Problem};
 use crate::routes::{
-    applications, audit, auth, docs, flags, health, keys, me, memberships, ofrep, own_tenant, platform,
-    policies, tenant_flags, tenants, users, well_known,
+    applications, audit, auth, docs, flags, health, invitations, keys, me, memberships, ofrep, own_tenant,
+    platform, policies, tenant_flags, tenants, users, well_known,
 };
 use crate::state::AppState;
 
@@ -199,6 +199,14 @@ pub fn url_map() -> UrlMap {
         )
         // The caller themself.
         .at(
+            Endpoint::get("/api/v1/users/me", "profile:read").roles(MEMBERS).tenant(TenantRule::Caller),
+            routes!(me::profile::profile),
+        )
+        .at(
+            Endpoint::patch("/api/v1/users/me", "profile:update").roles(MEMBERS).tenant(TenantRule::Caller),
+            routes!(me::update_profile::update_profile),
+        )
+        .at(
             Endpoint::put("/api/v1/users/me/password", "passwords:change")
                 .roles(MEMBERS)
                 .tenant(TenantRule::Caller),
@@ -278,6 +286,54 @@ pub fn url_map() -> UrlMap {
                 .roles(MANAGERS)
                 .tenant(TenantRule::Own),
             routes!(own_tenant::audit_logs::audit_logs),
+        )
+        .at(
+            Endpoint::get("/api/v1/tenants/me/password-policy", "own_tenant:read_password_policy")
+                .roles(OWNER)
+                .tenant(TenantRule::Own),
+            routes!(own_tenant::password_policy::password_policy),
+        )
+        .at(
+            Endpoint::put("/api/v1/tenants/me/password-policy", "own_tenant:set_password_policy")
+                .roles(OWNER)
+                .tenant(TenantRule::Own)
+                .fresh(),
+            routes!(own_tenant::set_password_policy::set_password_policy),
+        )
+        .at(
+            Endpoint::get("/api/v1/tenants/me/security", "own_tenant:read_security")
+                .roles(OWNER)
+                .tenant(TenantRule::Own),
+            routes!(own_tenant::security::security),
+        )
+        .at(
+            Endpoint::put("/api/v1/tenants/me/security", "own_tenant:set_security")
+                .roles(OWNER)
+                .tenant(TenantRule::Own)
+                .fresh(),
+            routes!(own_tenant::set_security::set_security),
+        )
+        .at(
+            Endpoint::get("/api/v1/invitations", "invitations:list").roles(MANAGERS).tenant(TenantRule::Own),
+            routes!(invitations::list::list),
+        )
+        .at(
+            Endpoint::post("/api/v1/invitations", "invitations:send").roles(MANAGERS).tenant(TenantRule::Own),
+            routes!(invitations::send::send),
+        )
+        .at(
+            Endpoint::post("/api/v1/invitations/{id}/resend", "invitations:resend")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("membership", "id"),
+            routes!(invitations::resend::resend),
+        )
+        .at(
+            Endpoint::delete("/api/v1/invitations/{id}", "invitations:revoke")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("membership", "id"),
+            routes!(invitations::revoke::revoke),
         )
         .at(
             Endpoint::get("/api/v1/users", "users:list").roles(MANAGERS).tenant(TenantRule::Own),

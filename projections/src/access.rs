@@ -10,10 +10,12 @@ use kernel::{
 };
 use schemas::events::{ApplicationEvent, MembershipEvent, TenantEvent, UserEvent};
 use schemas::values::{
-    AccessMode, MembershipKind, MembershipStatus, Role, Scope, SecretHash, TenantStatus, UserStatus,
-    effective_access,
+    AccessMode, MembershipKind, MembershipStatus, PasswordPolicy, Role, Scope, SecretHash, TenantStatus,
+    UserStatus, effective_access,
 };
 use uuid::Uuid;
+
+mod sign_in;
 
 /// For how long an ended session is remembered: longer than the longest access token, 15 minutes, with room for clocks
 /// that differ. After that no token of it is valid anyway.
@@ -54,11 +56,21 @@ pub struct TenantAccess {
     pub trial_ends_at: Option<DateTime<Utc>>,
     /// What began before has ended: the tenant was suspended, or is gone.
     pub ended_at: Position,
+    /// What its people's new passwords must satisfy.
+    pub password_policy: PasswordPolicy,
+    /// Its people get in only with a second factor.
+    pub mfa_required: bool,
 }
 
 impl TenantAccess {
-    pub(crate) const NEW: Self =
-        Self { mode: AccessMode::Active, suspended: false, trial_ends_at: None, ended_at: Position::ZERO };
+    pub(crate) const NEW: Self = Self {
+        mode: AccessMode::Active,
+        suspended: false,
+        trial_ends_at: None,
+        ended_at: Position::ZERO,
+        password_policy: PasswordPolicy::DEFAULT,
+        mfa_required: false,
+    };
 
     /// What a member of a kind may do at `now`. Applications count as staff.
     pub fn effective(&self, kind: MembershipKind, now: DateTime<Utc>) -> AccessMode {
@@ -85,6 +97,8 @@ impl TenantAccess {
             }
             TenantEvent::Reactivated { .. } => self.suspended = false,
             TenantEvent::AccessModeSet { mode } => self.mode = *mode,
+            TenantEvent::PasswordPolicyChanged { policy } => self.password_policy = *policy,
+            TenantEvent::SecurityChanged { mfa_required } => self.mfa_required = *mfa_required,
             TenantEvent::Updated { .. }
             | TenantEvent::PlanChanged { .. }
             | TenantEvent::FlagSet { .. }
@@ -118,6 +132,8 @@ pub struct MemberAccess {
 struct Person {
     active: bool,
     disabled: bool,
+    /// They have a second factor to sign in with.
+    second_factor: bool,
     /// What began before has ended: the password changed, the person was disabled, or all sessions were ended.
     ended_at: Position,
 }
@@ -288,6 +304,7 @@ impl Known {
             let person = Person {
                 active: status == UserStatus::Active,
                 disabled: status == UserStatus::Disabled,
+                second_factor: false,
                 ended_at: Position::ZERO,
             };
             self.people.insert(id, (shard, person));
@@ -305,6 +322,8 @@ impl Known {
                 (person.disabled, person.ended_at) = (true, position);
             }
             UserEvent::Enabled {} => person.disabled = false,
+            UserEvent::MfaEnrolled { .. } => person.second_factor = true,
+            UserEvent::MfaRemoved {} => person.second_factor = false,
             UserEvent::PasswordChanged { .. } | UserEvent::SessionsRevoked { .. } => {
                 person.ended_at = position;
             }
@@ -318,10 +337,8 @@ impl Known {
             | UserEvent::TokenRefreshed { .. }
             | UserEvent::RefreshReuseDetected { .. }
             | UserEvent::SessionRevoked { .. }
-            | UserEvent::MfaEnrolled { .. }
             | UserEvent::MfaVerified { .. }
-            | UserEvent::RecoveryCodesReplaced { .. }
-            | UserEvent::MfaRemoved {} => {}
+            | UserEvent::RecoveryCodesReplaced { .. } => {}
         }
         Ok(())
     }

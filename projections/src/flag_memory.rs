@@ -91,6 +91,8 @@ impl TenantFlags {
             | TenantEvent::Reactivated { .. }
             | TenantEvent::PlanChanged { .. }
             | TenantEvent::AccessModeSet { .. }
+            | TenantEvent::PasswordPolicyChanged { .. }
+            | TenantEvent::SecurityChanged { .. }
             | TenantEvent::OwnerAdded { .. }
             | TenantEvent::OwnerRemoved { .. }
             | TenantEvent::ProvisioningCompleted {}

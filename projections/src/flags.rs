@@ -90,6 +90,8 @@ impl Outcome {
             | TenantEvent::Reactivated { .. }
             | TenantEvent::PlanChanged { .. }
             | TenantEvent::AccessModeSet { .. }
+            | TenantEvent::PasswordPolicyChanged { .. }
+            | TenantEvent::SecurityChanged { .. }
             | TenantEvent::OwnerAdded { .. }
             | TenantEvent::OwnerRemoved { .. }
             | TenantEvent::ProvisioningCompleted {}

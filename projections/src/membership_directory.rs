@@ -187,6 +187,19 @@ impl MembershipDirectory {
         default_sort: "-created_at",
     };
 
+    /// What may be listed of invitations, and how. Not by name: whose an address is, an invitation doesn't tell.
+    pub const INVITATIONS: &'static ListSpec = &ListSpec {
+        fields: &[
+            Field::word("role", "t.role", &words!(Role)),
+            Field::word("kind", "t.kind", &words!(MembershipKind)),
+            Field::text("email", "p.email"),
+            Field::time("expires_at", "t.invitation_expires_at"),
+            Field::time("created_at", "t.created_at").sortable(),
+            Field::time("updated_at", "t.updated_at"),
+        ],
+        default_sort: "-created_at",
+    };
+
     fn from(scope: Scope) -> From {
         From {
             row: "(to_jsonb(t) || jsonb_build_object('email', p.email, 'first_name', p.first_name, \
@@ -211,6 +224,22 @@ impl MembershipDirectory {
         query: &ListQuery,
     ) -> Result<Page<MembershipRow>, QueryError> {
         list::list(client, Self::from(scope), query).await
+    }
+
+    /// Those who are invited and have not accepted, in time or not.
+    pub async fn invitations(
+        client: &Client,
+        scope: Scope,
+        query: &ListQuery,
+    ) -> Result<Page<MembershipRow>, QueryError> {
+        list::list(client, Self::from_invitations(scope), query).await
+    }
+
+    fn from_invitations(scope: Scope) -> From {
+        let mut from = Self::from(scope);
+        let invited = SortValue::Text(MembershipStatus::Invited.as_str().to_owned());
+        from.conditions.push(("t.status = $?".to_owned(), invited));
+        from
     }
 
     /// One membership, if the scope may see it.
@@ -241,6 +270,15 @@ impl MembershipDirectory {
         );
         let row = client.query_one(&sql, &[&tenant.0, &i64::from(up_to)]).await?;
         Ok(u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX))
+    }
+
+    /// The plan of a list of invitations, for tests.
+    pub async fn explain_invitations(
+        client: &Client,
+        scope: Scope,
+        query: &ListQuery,
+    ) -> Result<String, QueryError> {
+        list::explain(client, Self::from_invitations(scope), query).await
     }
 
     /// The plan of a list, for tests.

@@ -153,6 +153,8 @@ impl TenantRow {
             TenantEvent::AccessModeSet { mode } => self.access_mode = mode,
             // Flags have a read model of their own.
             TenantEvent::FlagSet { .. } | TenantEvent::FlagCleared { .. } => {}
+            // Read where they are decided on: in the stream, and in the memory of access.
+            TenantEvent::PasswordPolicyChanged { .. } | TenantEvent::SecurityChanged { .. } => {}
             TenantEvent::OwnerAdded { person, .. } => {
                 if !self.owners.contains(&person) {
                     self.owners.push(person);

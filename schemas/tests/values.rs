@@ -293,6 +293,67 @@ fn a_password_policy_asks_for_length_and_strength_unless_told_more_and_is_bounde
     assert_eq!(error, "a password's least length must be 8 to 128");
 }
 
+fn a_password_policy() -> impl Strategy<Value = PasswordPolicy> {
+    (8_u32..=128, 0_u32..=4, any::<[bool; 4]>()).prop_map(|(length, strength, asked)| PasswordPolicy {
+        length_min: length.try_into().unwrap(),
+        require_upper: asked[0],
+        require_lower: asked[1],
+        require_digit: asked[2],
+        require_symbol: asked[3],
+        strength_min: strength.try_into().unwrap(),
+    })
+}
+
+/// What is asked for, each as a number that grows with strictness.
+fn asked(policy: &PasswordPolicy) -> [u8; 6] {
+    [
+        policy.length_min.chars(),
+        policy.require_upper.into(),
+        policy.require_lower.into(),
+        policy.require_digit.into(),
+        policy.require_symbol.into(),
+        policy.strength_min.score(),
+    ]
+}
+
+proptest! {
+    /// FR-AUTH-006
+    #[test]
+    fn the_strictest_of_policies_asks_what_each_of_them_asks_and_nothing_that_none_does(
+        policies in prop::collection::vec(a_password_policy(), 1..6),
+    ) {
+        let strictest = asked(&PasswordPolicy::strictest_of(policies.iter().copied()));
+        for (rule, strictest) in strictest.iter().enumerate() {
+            let most = policies.iter().map(|policy| asked(policy)[rule]).max();
+            prop_assert_eq!(Some(*strictest), most);
+        }
+    }
+
+    #[test]
+    fn the_strictest_of_policies_is_the_same_in_whichever_order_and_however_often_they_are_named(
+        policies in prop::collection::vec(a_password_policy(), 1..6),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let strictest = PasswordPolicy::strictest_of(policies.iter().copied());
+        let mut others = policies.clone();
+        others.reverse();
+        others.push(*at.get(&policies));
+        prop_assert_eq!(PasswordPolicy::strictest_of(others), strictest);
+        let (first, rest) = policies.split_at(at.index(policies.len()));
+        let in_parts = [first, rest].into_iter().filter(|part| !part.is_empty());
+        let in_parts = in_parts.map(|part| PasswordPolicy::strictest_of(part.iter().copied()));
+        prop_assert_eq!(PasswordPolicy::strictest_of(in_parts), strictest, "taken in parts");
+    }
+}
+
+#[test]
+fn whoever_belongs_nowhere_is_asked_what_is_asked_by_default_and_a_tenant_may_ask_less() {
+    assert_eq!(PasswordPolicy::strictest_of([]), PasswordPolicy::default());
+    let less: PasswordPolicy = serde_json::from_value(json!({"length_min": 8, "strength_min": 0})).unwrap();
+    assert_eq!(PasswordPolicy::strictest_of([less]), less);
+    assert_eq!(PasswordPolicy::strictest_of([less, PasswordPolicy::DEFAULT]), PasswordPolicy::DEFAULT);
+}
+
 #[test]
 fn words_are_the_same_everywhere() {
     fn check<T>(all: &[T], as_str: fn(T) -> &'static str)

@@ -177,6 +177,28 @@ fn a_member_is_disabled_and_enabled_and_is_then_what_they_were() {
     }
 }
 
+/// FR-TENANT-001
+#[test]
+fn an_invitation_is_taken_back_until_it_is_accepted() {
+    let revoke = || MembershipCommand::Revoke;
+    let removed = || MembershipEvent::Removed {};
+    given([invited()]).when(revoke()).then([removed()]).and_again_nothing();
+    given([invited_until(at(-DAY), "a")]).when(revoke()).then([removed()]).and_again_nothing();
+    given([invited(), MembershipEvent::Disabled {}]).when(revoke()).then([removed()]);
+    for accepted in
+        [vec![MembershipEvent::Accepted {}], vec![MembershipEvent::Accepted {}, MembershipEvent::Disabled {}]]
+    {
+        let history = [invited()].into_iter().chain(accepted);
+        given(history).when(revoke()).then_rejected(Conflict, "already_accepted");
+    }
+    // Taken back, its link opens nothing, and the person can be invited again.
+    let again = given([invited(), removed()]).when(invite(Role::User, None, "b", at(DAY)));
+    again.then([invited_until(at(8 * DAY), "b")]);
+    given([invited(), removed()]).when(accept("a", at(0))).then_rejected(NotFound, "not_found");
+    given([invited(), MembershipEvent::Accepted {}, removed()]).when(revoke()).then_nothing();
+    given([]).when(revoke()).then_rejected(NotFound, "not_found");
+}
+
 /// FR-TENANT-002
 #[test]
 fn a_member_is_removed_and_then_not_there_for_anything_else() {

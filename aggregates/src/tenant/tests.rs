@@ -408,3 +408,34 @@ fn a_tenant_whose_key_is_destroyed_can_still_be_folded() {
     let tenant = given([forgotten, owned_by(ANN), flag("a", true)]).state();
     assert_eq!(tenant.existing().unwrap().domain.reveal(), None);
 }
+
+fn policy(length_min: u32) -> PasswordPolicy {
+    PasswordPolicy { length_min: length_min.try_into().unwrap(), ..PasswordPolicy::DEFAULT }
+}
+
+/// FR-AUTH-006, CON-SEC-001
+#[test]
+fn a_tenant_asks_by_default_what_everybody_asks_of_passwords_and_may_ask_something_else() {
+    let state = given([provisioned()]).state();
+    assert_eq!(state.existing().unwrap().password_policy, PasswordPolicy::DEFAULT);
+    let set = |policy| TenantCommand::SetPasswordPolicy { policy };
+    let changed = |policy| TenantEvent::PasswordPolicyChanged { policy };
+    given([provisioned()]).when(set(PasswordPolicy::DEFAULT)).then_nothing();
+    given([provisioned()]).when(set(policy(16))).then([changed(policy(16))]).and_again_nothing();
+    let back = given([provisioned(), changed(policy(16))]).when(set(policy(12)));
+    back.then([changed(PasswordPolicy::DEFAULT)]).and_again_nothing();
+    given([]).when(set(policy(16))).then_rejected(NotFound, "not_found");
+}
+
+/// NFR-SEC-003
+#[test]
+fn a_tenant_asks_for_a_second_factor_until_it_does_no_longer() {
+    let set = |mfa_required| TenantCommand::SetSecurity { mfa_required };
+    let changed = |mfa_required| TenantEvent::SecurityChanged { mfa_required };
+    given([provisioned()]).when(set(false)).then_nothing();
+    let asks = given([provisioned()]).when(set(true)).then([changed(true)]).and_again_nothing().and();
+    asks.when(set(false)).then([changed(false)]).and_again_nothing();
+    given([]).when(set(true)).then_rejected(NotFound, "not_found");
+    let purged = [provisioned(), suspended(), TenantEvent::Purged {}];
+    given(purged).when(set(true)).then_rejected(NotFound, "not_found");
+}

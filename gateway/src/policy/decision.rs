@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use cedar_policy::PolicyId;
+use serde_json::Map;
 
 use crate::problem::Problem;
 
@@ -34,28 +35,33 @@ pub enum Detail {
     /// A 404: the caller may not know that it is there.
     Hidden,
     WrongOrg,
+    /// ERR-AUTH-461: with a second factor they may.
+    MfaRequired,
     Blocked,
     ReadOnly,
     Forbidden,
 }
 
 impl Detail {
-    pub const ALL: [Self; 5] = [Self::Hidden, Self::WrongOrg, Self::Blocked, Self::ReadOnly, Self::Forbidden];
+    pub const ALL: [Self; 6] =
+        [Self::Hidden, Self::WrongOrg, Self::MfaRequired, Self::Blocked, Self::ReadOnly, Self::Forbidden];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hidden => "hidden",
             Self::WrongOrg => "wrong_org",
+            Self::MfaRequired => "mfa_required",
             Self::Blocked => "blocked",
             Self::ReadOnly => "read_only",
             Self::Forbidden => "forbidden",
         }
     }
 
-    /// How a refusal is told: ERR-RES-404, or ERR-AUTH-403.
+    /// How a refusal is told: ERR-RES-404, ERR-AUTH-461, or ERR-AUTH-403.
     pub fn problem(self) -> Problem {
         match self {
             Self::Hidden => Problem::hidden(),
+            Self::MfaRequired => Problem::second_factor(Map::new()),
             told => Problem::forbidden(told.as_str()),
         }
     }

@@ -43,6 +43,8 @@ pub enum Resource {
         mode: AccessMode,
         /// `None`: it is not there, or that can't be known.
         status: Option<TenantStatus>,
+        /// Its people get in only with a second factor.
+        mfa_required: bool,
     },
 }
 
@@ -194,19 +196,20 @@ impl Words {
     }
 
     fn resource(&self, question: &Question<'_>) -> Result<Entity, Unaskable> {
-        let (id, mode, status) = match question.resource {
+        let (id, mode, status, mfa_required) = match question.resource {
             Resource::Platform => return Ok(Entity::with_uid(self.platform.clone())),
             Resource::Account => {
                 return Ok(Entity::with_uid(named(&self.account, &question.caller.actor.id)));
             }
-            Resource::Tenant { id, mode, status } => (id, mode, status),
+            Resource::Tenant { id, mode, status, mfa_required } => (id, mode, status, mfa_required),
         };
         let status = status.map_or(&self.unknown, |status| &self.statuses[&status]);
         let about = [("mode", &self.modes[&mode]), ("status", status)];
         let about =
             about.map(|(name, word)| (name.to_owned(), RestrictedExpression::new_entity_uid(word.clone())));
-        Entity::new(self.tenant(id), HashMap::from(about), HashSet::new())
-            .map_err(|error| Unaskable(error.to_string()))
+        let mut about = HashMap::from(about);
+        about.insert("mfa_required".to_owned(), RestrictedExpression::new_bool(mfa_required));
+        Entity::new(self.tenant(id), about, HashSet::new()).map_err(|error| Unaskable(error.to_string()))
     }
 
     fn tenant(&self, tenant: TenantId) -> EntityUid {

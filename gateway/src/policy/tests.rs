@@ -45,6 +45,8 @@ struct Case {
     standing: Standing,
     kind: MembershipKind,
     mode: AccessMode,
+    mfa_required: bool,
+    mfa: bool,
 }
 
 fn caller(role: Role, scope: Option<Scope>, tenant: Option<TenantId>) -> Caller {
@@ -85,7 +87,14 @@ fn cases() -> Vec<Case> {
                 };
                 for &kind in MembershipKind::ALL {
                     for &mode in AccessMode::ALL {
-                        cases.push(Case { caller: caller(role, scope, tenant), standing, kind, mode });
+                        let caller = caller(role, scope, tenant);
+                        let case = Case { caller, standing, kind, mode, mfa_required: false, mfa: false };
+                        // Whether a second factor is asked for, and shown.
+                        if kind == MembershipKind::Staff {
+                            cases.push(Case { mfa_required: true, ..case.clone() });
+                            cases.push(Case { mfa_required: true, mfa: true, ..case.clone() });
+                        }
+                        cases.push(case);
                     }
                 }
             }
@@ -98,7 +107,8 @@ impl Case {
     /// What the gate asks. It is about the tenant [`OWN`], unless the endpoint is about the caller's own.
     fn question<'a>(&'a self, endpoint: &'a Endpoint) -> Question<'a> {
         let status = Some(TenantStatus::Active);
-        let tenant = |id| Resource::Tenant { id, mode: self.mode, status };
+        let (mode, mfa_required) = (self.mode, self.mfa_required);
+        let tenant = |id| Resource::Tenant { id, mode, status, mfa_required };
         let resource = match endpoint.tenant {
             TenantRule::Platform => Resource::Platform,
             TenantRule::Caller => Resource::Account,
@@ -106,14 +116,17 @@ impl Case {
             // Whoever has none is asked about as if they had one, and told so if that would do.
             TenantRule::Own => match self.caller.tenant {
                 Some(own) => tenant(own),
-                None => Resource::Tenant { id: TenantId(Uuid::nil()), mode: AccessMode::Active, status },
+                None => {
+                    let (id, mode) = (TenantId(Uuid::nil()), AccessMode::Active);
+                    Resource::Tenant { id, mode, status, mfa_required: false }
+                }
             },
         };
         Question {
             action: endpoint.action,
             caller: &self.caller,
             kind: self.kind,
-            mfa: false,
+            mfa: self.mfa,
             resource,
             connected: self.caller.application().is_some() && self.standing == Standing::Own,
             mutates: endpoint.mutates,
@@ -144,6 +157,9 @@ impl Case {
             }
             TenantRule::Own if caller.tenant.is_none() => return None,
             TenantRule::Own => {}
+        }
+        if caller.person().is_some() && !caller.is_platform() && self.mfa_required && !self.mfa {
+            return Some(Detail::MfaRequired);
         }
         if caller.is_platform() || endpoint.when_blocked {
             return None;
@@ -197,7 +213,12 @@ fn what_is_open_is_open_to_anybody_and_nothing_else_is() {
         for resource in [
             Resource::Platform,
             Resource::Account,
-            Resource::Tenant { id: OWN, mode: AccessMode::Active, status: Some(TenantStatus::Active) },
+            Resource::Tenant {
+                id: OWN,
+                mode: AccessMode::Active,
+                status: Some(TenantStatus::Active),
+                mfa_required: true,
+            },
         ] {
             let question = Question {
                 action: endpoint.action,
@@ -297,6 +318,8 @@ fn owners(authorizer: &Authorizer, action: &str) -> Decision {
         standing: Standing::Own,
         kind: MembershipKind::Staff,
         mode: AccessMode::Active,
+        mfa_required: false,
+        mfa: false,
     };
     let map = url_map();
     let endpoint = map.endpoints().find(|endpoint| endpoint.action == action).unwrap();
@@ -340,6 +363,8 @@ fn a_policy_that_errs_opens_no_other_tenant_and_does_not_even_show_it() {
         standing: Standing::Other,
         kind: MembershipKind::Staff,
         mode: AccessMode::Active,
+        mfa_required: false,
+        mfa: false,
     };
     let decision = authorizer.decide(&case.question(endpoint));
     assert_eq!((decision.allowed, decision.detail), (false, Some(Detail::Hidden)));
@@ -366,7 +391,8 @@ fn a_policy_that_forbids_wins_and_is_told_by_its_detail() {
     let endpoint = map.endpoints().find(|endpoint| endpoint.action == "users:list").unwrap();
     for case in cases {
         let decision = authorizer.decide(&case.question(endpoint));
-        assert_eq!(decision.allowed, case.mode != AccessMode::Blocked, "{case:?}");
+        let kept_out = case.mode == AccessMode::Blocked || (case.mfa_required && !case.mfa);
+        assert_eq!(decision.allowed, !kept_out, "{case:?}");
     }
 }
 
@@ -450,7 +476,8 @@ fn how_long_a_decision_takes() {
         let endpoint = map.endpoints().find(|endpoint| endpoint.action == action).unwrap();
         let tenant = role.is_tenant().then_some(OWN);
         let (kind, mode) = (MembershipKind::Staff, AccessMode::Active);
-        let case = Case { caller: caller(role, scope, tenant), standing: Standing::Own, kind, mode };
+        let (caller, standing) = (caller(role, scope, tenant), Standing::Own);
+        let case = Case { caller, standing, kind, mode, mfa_required: false, mfa: false };
         let question = case.question(endpoint);
         let times = 100_000_u32;
         let begun = std::time::Instant::now();

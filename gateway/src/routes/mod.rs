@@ -22,6 +22,7 @@ pub mod auth;
 pub mod docs;
 pub mod flags;
 pub mod health;
+pub mod invitations;
 pub mod keys;
 pub mod me;
 pub mod memberships;

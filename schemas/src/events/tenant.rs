@@ -5,7 +5,7 @@ use kernel::{ApplicationId, Confidential, MembershipId, PersonId, Personal, Tena
 use serde::{Deserialize, Serialize};
 
 use crate::values::{
-    AccessMode, ApplicationName, Domain, EmailAddress, Environment, FlagKey, FlagValue, Plan,
+    AccessMode, ApplicationName, Domain, EmailAddress, Environment, FlagKey, FlagValue, PasswordPolicy, Plan,
     ProvisioningStep, Reason, ReasonCode, Region, Role, Settings, Slug, TenantName,
 };
 
@@ -41,6 +41,13 @@ pub enum TenantEvent {
     },
     AccessModeSet {
         mode: AccessMode,
+    },
+    PasswordPolicyChanged {
+        policy: PasswordPolicy,
+    },
+    SecurityChanged {
+        /// Whoever signed in without a second factor is not let in.
+        mfa_required: bool,
     },
     FlagSet {
         key: FlagKey,
@@ -140,6 +147,8 @@ event_names! { TenantEvent {
     Reactivated = "tenant.reactivated" v "1": "The suspension ended.";
     PlanChanged = "tenant.plan_changed" v "1": "The tenant has another plan.";
     AccessModeSet = "tenant.access_mode_set" v "1": "An operator chose what may be done in the tenant.";
+    PasswordPolicyChanged = "tenant.password_policy_changed" v "1": "The tenant asks something else of its people's new passwords.";
+    SecurityChanged = "tenant.security_changed" v "1": "The tenant asks for a second factor, or no longer does.";
     FlagSet = "tenant.flag_set" v "1": "A flag has a value for this tenant.";
     FlagCleared = "tenant.flag_cleared" v "1": "A flag has no value for this tenant any more.";
     OwnerAdded = "tenant.owner_added" v "1": "A person is among the tenant's owners.";

@@ -9,7 +9,7 @@ use super::InvalidValue;
 /// The default follows current guidance (ruling 9; NIST SP 800-63B): length, and nothing that is easily guessed. The
 /// four kinds of characters are asked for only where somebody must. That a password is none of those that everybody
 /// tries first, and does not hold its owner's name, is asked for always and can't be switched off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PasswordPolicy {
     /// The fewest characters.
@@ -26,6 +26,42 @@ pub struct PasswordPolicy {
     pub strength_min: PasswordStrength,
 }
 
+impl PasswordPolicy {
+    /// What is asked for where nobody said more.
+    pub const DEFAULT: Self = Self {
+        length_min: PasswordLength::DEFAULT,
+        require_upper: false,
+        require_lower: false,
+        require_digit: false,
+        require_symbol: false,
+        strength_min: PasswordStrength::DEFAULT,
+    };
+
+    /// What satisfies each of them asks of a password, and nothing more: one password is good in all tenants of a person's,
+    /// so it has to be good enough for each. Of none at all: [`Self::DEFAULT`].
+    #[must_use]
+    pub fn strictest_of(policies: impl IntoIterator<Item = Self>) -> Self {
+        policies.into_iter().reduce(Self::and).unwrap_or(Self::DEFAULT)
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            length_min: self.length_min.max(other.length_min),
+            require_upper: self.require_upper || other.require_upper,
+            require_lower: self.require_lower || other.require_lower,
+            require_digit: self.require_digit || other.require_digit,
+            require_symbol: self.require_symbol || other.require_symbol,
+            strength_min: self.strength_min.max(other.strength_min),
+        }
+    }
+}
+
+impl Default for PasswordPolicy {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 /// A number of characters that may be asked for: 8 to 128, 12 unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
@@ -35,6 +71,7 @@ impl PasswordLength {
     /// Less is asked by nobody: SP 800-63B has 8 as the least.
     pub const MIN: u8 = 8;
     pub const MAX: u8 = 128;
+    pub const DEFAULT: Self = Self(12);
 
     pub const fn chars(self) -> u8 {
         self.0
@@ -43,7 +80,7 @@ impl PasswordLength {
 
 impl Default for PasswordLength {
     fn default() -> Self {
-        Self(12)
+        Self::DEFAULT
     }
 }
 
@@ -70,6 +107,7 @@ pub struct PasswordStrength(u8);
 
 impl PasswordStrength {
     pub const MAX: u8 = 4;
+    pub const DEFAULT: Self = Self(3);
 
     pub const fn score(self) -> u8 {
         self.0
@@ -78,7 +116,7 @@ impl PasswordStrength {
 
 impl Default for PasswordStrength {
     fn default() -> Self {
-        Self(3)
+        Self::DEFAULT
     }
 }
 

@@ -99,6 +99,10 @@ async fn answers_have_the_shape_that_is_documented() {
         ("/api/v1/users", owner.clone()),
         ("/api/v1/users/{id}", owner.clone()),
         ("/api/v1/memberships", owner.clone()),
+        ("/api/v1/invitations", owner.clone()),
+        ("/api/v1/users/me", owner.clone()),
+        ("/api/v1/tenants/me/password-policy", owner.clone()),
+        ("/api/v1/tenants/me/security", owner.clone()),
         ("/auth/me", owner),
         ("/api/v1/flags", key),
     ] {

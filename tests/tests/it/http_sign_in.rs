@@ -8,52 +8,52 @@ use uuid::Uuid;
 
 use crate::app::{Answer, PATIENCE, TestApp, TestTenant};
 
-const PASSWORD: &str = "correct horse battery staple";
-const OTHER_PASSWORD: &str = "quiet otters juggle lanterns";
+pub const PASSWORD: &str = "correct horse battery staple";
+pub const OTHER_PASSWORD: &str = "quiet otters juggle lanterns";
 
 /// A tenant whose owner has accepted and chosen a password.
-struct Acme {
-    app: TestApp,
-    tenant: TestTenant,
+pub struct Acme {
+    pub app: TestApp,
+    pub tenant: TestTenant,
 }
 
 impl Acme {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let app = TestApp::new().await;
         let tenant = Self::tenant(&app, "acme").await;
         Self { app, tenant }
     }
 
     /// Provisions a tenant, and lets its owner accept over HTTP.
-    async fn tenant(app: &TestApp, name: &str) -> TestTenant {
+    pub async fn tenant(app: &TestApp, name: &str) -> TestTenant {
         let tenant = app.provision_only(name, json!({})).await;
         accept(app, tenant.id, tenant.owner).await;
         tenant
     }
 
-    fn owner(&self) -> &'static str {
+    pub fn owner(&self) -> &'static str {
         "owner@acme.example"
     }
 
-    async fn log_in(&self, email: &str, password: &str) -> Answer {
+    pub async fn log_in(&self, email: &str, password: &str) -> Answer {
         self.app.post("/auth/login", json!({"email": email, "password": password})).send().await
     }
 
     /// The owner's session.
-    async fn session(&self) -> Session {
+    pub async fn session(&self) -> Session {
         Session::of(&self.log_in(self.owner(), PASSWORD).await.is(StatusCode::OK))
     }
 
-    async fn refresh(&self, token: &str) -> Answer {
+    pub async fn refresh(&self, token: &str) -> Answer {
         self.app.post("/auth/refresh", json!({"refresh_token": token})).send().await
     }
 
-    async fn me(&self, token: &str) -> Answer {
+    pub async fn me(&self, token: &str) -> Answer {
         self.app.get("/auth/me").by(token).send().await
     }
 
     /// Invites somebody, who accepts.
-    async fn member(&self, by: &str, email: &str, role: Role) -> Uuid {
+    pub async fn member(&self, by: &str, email: &str, role: Role) -> Uuid {
         let body = json!({"email": email, "role": role.as_str()});
         let invited = self.app.post("/api/v1/users", body).by(by).send().await.is(StatusCode::CREATED);
         accept(&self.app, self.tenant.id, invited.id()).await;
@@ -62,15 +62,15 @@ impl Acme {
 }
 
 #[derive(Clone, Debug)]
-struct Session {
-    access: String,
-    refresh: String,
+pub struct Session {
+    pub access: String,
+    pub refresh: String,
     id: Uuid,
     device: Option<String>,
 }
 
 impl Session {
-    fn of(answer: &Answer) -> Self {
+    pub fn of(answer: &Answer) -> Self {
         let text = |name: &str| answer.body[name].as_str().map(str::to_owned);
         assert_eq!(answer.header("cache-control"), "no-store");
         Self {

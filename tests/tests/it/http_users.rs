@@ -312,3 +312,30 @@ async fn a_membership_is_changed_and_removed_by_its_own_id() {
     acme.app.delete(&path).by(&acme.owner).send().await.is(StatusCode::OK);
     acme.app.delete(&path).by(&acme.owner).send().await.refused(404, "ERR-RES-404", "not_found");
 }
+
+/// CON-COMP-001: whoever is written down wrongly puts it right, wherever they belong.
+#[tokio::test]
+async fn a_person_sees_and_rectifies_their_own_profile() {
+    let acme = Acme::new().await;
+    let (ben, token) = acme.member("ben", Role::User).await;
+    let me = || acme.app.get("/api/v1/users/me").by(&token);
+    let shown = me().send().await.is(StatusCode::OK);
+    let nobody = json!({
+        "id": ben, "email": "ben@acme.example", "first_name": null, "last_name": null, "status": "invited",
+        "mfa": false, "recovery_codes_left": 0,
+    });
+    assert_eq!(shown.body, nobody);
+    let tag = shown.header("etag").to_owned();
+    me().header("if-none-match", &tag).send().await.is(StatusCode::NOT_MODIFIED);
+    let patch = |body: Value| acme.app.patch("/api/v1/users/me", body).by(&token).header("if-match", &tag);
+    patch(json!({"first_name": ""})).send().await.names(&["/first_name"]);
+    patch(json!({"email": "x@acme.example"})).send().await.refused(400, "ERR-VAL-400", "invalid_fields");
+    patch(json!({"first_name": "Ben"})).send().await.is(StatusCode::OK);
+    patch(json!({"first_name": "Bo"})).send().await.refused(412, "ERR-VAL-409", "precondition_failed");
+    assert_eq!(me().send().await.body["first_name"], "Ben");
+    assert_eq!(acme.shown(ben).await["first_name"], "Ben");
+    // Of nobody in particular there is no profile.
+    let nobodys = acme.app.token(Role::User, Some(acme.tenant.id));
+    let refused = acme.app.get("/api/v1/users/me").by(&nobodys).send().await;
+    refused.refused(403, "ERR-AUTH-403", "forbidden");
+}

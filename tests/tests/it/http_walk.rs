@@ -55,6 +55,11 @@ impl Operation {
         self.rules.get("x-unaudited").is_none()
     }
 
+    /// True if the path's id is a membership's.
+    fn is_about_a_membership(&self) -> bool {
+        ["/api/v1/memberships", "/api/v1/invitations"].iter().any(|root| self.path.starts_with(root))
+    }
+
     /// True if the path names something that belongs to a tenant, so that another tenant's is not there.
     fn names_a_tenants_thing(&self) -> bool {
         self.tenant() == "own" && self.path.contains('{')
@@ -121,7 +126,7 @@ impl Walk {
     /// Sends an operation as its document's example says, about the first tenant's things.
     async fn send(&self, operation: &Operation, credentials: Option<&str>, org: Option<Uuid>) -> Answer {
         let acme = &self.acme;
-        let user = if operation.path.starts_with("/api/v1/memberships") {
+        let user = if operation.is_about_a_membership() {
             aggregates::membership::id_of(acme.tenant.id.into(), acme.tenant.owner.into()).0
         } else if operation.path.starts_with("/api/v1/users") {
             acme.tenant.owner
@@ -346,7 +351,7 @@ async fn wrong_tenants(walk: &mut Walk, operation: &Operation) {
                 let answer = walk.send(operation, Some(&token), None).await;
                 let answer = answer.refused(404, "ERR-RES-404", "not_found");
                 // A membership's id may be another tenant's; a person is just not among the tenant's people.
-                let hidden = operation.path.starts_with("/api/v1/memberships");
+                let hidden = operation.is_about_a_membership();
                 let outcome = if hidden { "denied" } else { "failure" };
                 walk.called(case, operation, &answer, outcome, Some(404));
             }

@@ -69,7 +69,7 @@ const LINES_MAX: usize = 500;
 const LONGER: &[(&str, usize, &str)] = &[
     (
         "aggregates/src/tenant.rs",
-        560,
+        590,
         "one aggregate in one file, in the fixed order; the tenant has by far the most commands",
     ),
     ("gateway/src/url_map.rs", 800, "every URL in one file"),

@@ -166,6 +166,38 @@ async fn an_invitation_arrives_with_a_link_that_opens_it_and_stands_nowhere_else
     assert!(!kept.contains('@') && !kept.contains(token.reveal()) && !kept.contains("Ben"), "{kept}");
 }
 
+/// FR-TENANT-007, UC-TENANT-INVITE-RESEND
+#[tokio::test]
+async fn an_invitation_that_is_sent_anew_arrives_with_a_link_that_works_and_the_former_does_not() {
+    let office = PostOffice::open();
+    let acme = Acme::mailing(&office).await;
+    let owner = acme.app.token_of(acme.tenant.owner, Role::Owner, Some(acme.tenant.id));
+    let body = json!({"email": "ben@acme.example"});
+    let invited = acme.app.post("/api/v1/invitations", body).by(&owner).send().await.is(StatusCode::CREATED);
+    let former = link_to_ben(&office).await;
+    let resend = format!("/api/v1/invitations/{}/resend", invited.id());
+    acme.app.post(&resend, json!({})).by(&owner).send().await.is(StatusCode::OK);
+    let last = link_to_ben(&office).await;
+    let accept = |token: &str| {
+        let body = json!({"token": token, "password": "correct horse battery staple"});
+        acme.app.post("/auth/invitations/accept", body).send()
+    };
+    accept(&former).await.refused(422, "ERR-VAL-422", "invitation_invalid");
+    accept(&last).await.is(StatusCode::OK);
+}
+
+/// The token of the link in the next letter to Ben; others get theirs too.
+async fn link_to_ben(office: &PostOffice) -> String {
+    loop {
+        let letters = office.take(1).await;
+        if let Some(letter) = letters.iter().find(|letter| letter.to == ["ben@acme.example"]) {
+            let text = letter.part("text/plain");
+            let (_, link) = text.split_once("https://t.example/login#invitation=").expect("there is a link");
+            return link.split_whitespace().next().expect("it goes on").to_owned();
+        }
+    }
+}
+
 /// FR-AUTH-004
 #[tokio::test]
 async fn what_happens_to_a_person_becomes_one_letter_each_and_asking_again_becomes_none() {

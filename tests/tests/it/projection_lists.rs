@@ -248,6 +248,9 @@ async fn every_list_is_answered_from_an_index() {
     assert_uses(&plan, "membership_directory_v1_1_created_at", "all members");
     let plan = MembershipDirectory::explain(&client, tenant_7, &members).await.unwrap();
     assert_uses(&plan, "membership_directory_v1_1_tenant_created_at", "a tenant's members");
+    let open = query(MembershipDirectory::INVITATIONS, &[], "-created_at", 50);
+    let plan = MembershipDirectory::explain_invitations(&client, tenant_7, &open).await.unwrap();
+    assert_uses(&plan, "membership_directory_v1_1_tenant_created_at", "a tenant's invitations");
 
     for (sort, index) in [
         ("name", "application_directory_v1_1_name"),

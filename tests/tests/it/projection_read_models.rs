@@ -8,8 +8,8 @@ use projections::{
 };
 use schemas::events::{ApplicationEvent, MembershipEvent, OwnershipLoss, TenantEvent, UserEvent};
 use schemas::values::{
-    AccessMode, ApplicationStatus, FlagValue, MembershipKind, MembershipStatus, Plan, ProvisioningStatus,
-    ProvisioningStep, Role, TenantStatus, UserStatus,
+    AccessMode, ApplicationStatus, FlagValue, MembershipKind, MembershipStatus, PasswordPolicy, Plan,
+    ProvisioningStatus, ProvisioningStep, Role, TenantStatus, UserStatus,
 };
 use serde_json::json;
 
@@ -18,6 +18,10 @@ use crate::projection_world::{
     World, app_registered, application, flag_set, invited, key, key_issued, membership, person, provisioned,
     registered, suspended, tenant, to_application, to_membership, to_tenant, to_user,
 };
+
+fn long_passwords() -> PasswordPolicy {
+    PasswordPolicy { length_min: 20.try_into().unwrap(), ..PasswordPolicy::DEFAULT }
+}
 
 /// Everything that can happen, in an order in which it can.
 fn a_full_history() -> Vec<Envelope> {
@@ -112,7 +116,12 @@ fn a_full_history() -> Vec<Envelope> {
         to_membership(2, 2, MembershipEvent::Removed {}),
         registered(2, "bob@bee.example", "Brewer"),
     ];
-    let went_on = vec![to_user(2, UserEvent::SubjectForgotten {}), to_tenant(2, TenantEvent::Purged {})];
+    let went_on = vec![
+        to_user(2, UserEvent::SubjectForgotten {}),
+        to_tenant(2, TenantEvent::PasswordPolicyChanged { policy: long_passwords() }),
+        to_tenant(2, TenantEvent::SecurityChanged { mfa_required: true }),
+        to_tenant(2, TenantEvent::Purged {}),
+    ];
     [begun, signing_in(), went_on].concat()
 }
 
@@ -308,6 +317,8 @@ fn every_event_that_was_promised_to_disk_is_understood_by_the_memory_projections
     assert!(usable.is_usable(now) && !access.key(key(1)).unwrap().is_usable(now));
     assert_eq!(access.key(key(3)), None);
     assert!(access.application_is_active(application(1)));
+    let bee = access.tenant(tenant(2)).unwrap();
+    assert_eq!((bee.password_policy, bee.mfa_required), (long_passwords(), true));
     let of = access.tenant(tenant(1)).unwrap();
     assert_eq!(
         (of.status(), of.effective(MembershipKind::Staff, now)),

@@ -199,3 +199,32 @@ proptest! {
         }
     }
 }
+
+fn a_policy() -> impl Strategy<Value = PasswordPolicy> {
+    (8_u32..24, 0_u32..=4, any::<[bool; 4]>()).prop_map(|(length_min, strength_min, asked)| {
+        policy(json!({
+            "length_min": length_min, "strength_min": strength_min, "require_upper": asked[0],
+            "require_lower": asked[1], "require_digit": asked[2], "require_symbol": asked[3],
+        }))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// FR-AUTH-006: a person of several tenants has one password.
+    #[test]
+    fn a_password_satisfies_the_strictest_of_policies_exactly_if_it_satisfies_each(
+        policies in prop::collection::vec(a_policy(), 1..4),
+        text in "[a-zA-Z0-9 !]{6,30}",
+    ) {
+        let strictest = PasswordPolicy::strictest_of(policies.iter().copied());
+        let mut by_each: Vec<_> =
+            policies.iter().flat_map(|policy| words_of(policy, &text, &about())).collect();
+        let mut by_all = words_of(&strictest, &text, &about());
+        by_each.sort_unstable();
+        by_each.dedup();
+        by_all.sort_unstable();
+        prop_assert_eq!(by_all, by_each);
+    }
+}

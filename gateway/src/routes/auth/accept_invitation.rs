@@ -84,7 +84,7 @@ pub async fn accept_invitation(mut write: Write<Accept>) -> Result<Response, Pro
     let hash = match (&write.body.password, known.hash()) {
         (None, Some(_)) => None,
         (None, None) => return Err(Problem::field("/password", "is missing: the person has none yet")),
-        (Some(password), None) => Some(new_password(&app, password, &known.about()).await?),
+        (Some(password), None) => Some(new_password(&app, password, &known, Some(invited.tenant)).await?),
         // Asked again after an answer that got lost; or a guess, like any other.
         (Some(password), Some(_)) => {
             let account = known.state.email.reveal().map(|email| app.sign_in.tickets.account(email));

@@ -50,7 +50,7 @@ pub async fn reset_password(mut write: Write<Reset>) -> Result<StatusCode, Probl
     })?;
     let pass = may_ask(&write, app.sign_in.tickets.link_account(known.person))?;
     act_as(&mut write, known.person, None)?;
-    let hash = new_password(&app, &write.body.password, &known.about()).await?;
+    let hash = new_password(&app, &write.body.password, &known, None).await?;
     let command = UserCommand::ResetPassword { token_hash, hash, now: write.now() };
     write.dispatch::<User>(known.person.0, command).await?;
     was_right(&write, pass);

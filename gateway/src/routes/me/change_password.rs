@@ -51,7 +51,7 @@ pub async fn change_password(write: Write<Change>) -> Result<StatusCode, Problem
     };
     settle(&write, pass, outcome, Some(person));
     let (former, _) = verified?.ok_or_else(|| Problem::rule("current_password_wrong"))?;
-    let hash = new_password(&app, &write.body.password, &known.about()).await?;
+    let hash = new_password(&app, &write.body.password, &known, None).await?;
     write.dispatch::<User>(person.0, UserCommand::ChangePassword { former, hash }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -6,6 +6,8 @@ pub mod end_session;
 pub mod end_sessions;
 pub mod get;
 pub mod offer_totp;
+pub mod profile;
 pub mod recovery_codes;
 pub mod remove_mfa;
 pub mod sessions;
+pub mod update_profile;
