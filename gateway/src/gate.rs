@@ -311,8 +311,8 @@ impl Known {
             Err(_) => (&*app.access.memory, None),
         };
         let kind = kind(access, id, caller);
-        let holds = doubt.is_none()
-            && caller.person().is_some_and(|person| access.was_given(id, person, endpoint.action));
+        // On what was known last, if nothing newer can be: then it opens nothing, and they hear of the doubt.
+        let holds = caller.person().is_some_and(|person| access.was_given(id, person, endpoint.action));
         let state = access.tenant(id).filter(|_| doubt.is_none());
         // A tenant that isn't there lets nobody do anything.
         let mode = state.map_or(AccessMode::Blocked, |state| state.effective(kind, app.clock.now()));
