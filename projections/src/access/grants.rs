@@ -61,6 +61,15 @@ struct Member {
     given: Option<Box<Given>>,
 }
 
+/// A role that was made once.
+#[derive(Debug)]
+struct Made {
+    shard: ShardId,
+    tenant: TenantId,
+    /// `None`: it is deleted.
+    gives: Option<Arc<BTreeSet<Permission>>>,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
     /// Changes of what may be done in the tenant.
@@ -74,7 +83,7 @@ struct Tally {
 pub(super) struct GrantBook {
     members: HashMap<MembershipId, Member>,
     /// Also those that were deleted, so that nobody takes an id for a new one.
-    roles: HashMap<RoleId, (ShardId, TenantId, Option<Arc<BTreeSet<Permission>>>)>,
+    roles: HashMap<RoleId, Made>,
     plans: HashMap<TenantId, (ShardId, Plan)>,
     /// By the shard that told of it too, so that one can be folded anew without the others.
     tallies: BTreeMap<(TenantId, ShardId), Tally>,
@@ -154,13 +163,13 @@ impl GrantBook {
 
     pub(super) fn role(&mut self, shard: ShardId, id: RoleId, event: RoleEvent) -> Result<(), FoldError> {
         if let RoleEvent::Created { tenant, permissions, .. } = event {
-            self.roles.insert(id, (shard, tenant, Some(Arc::new(permissions))));
+            self.roles.insert(id, Made { shard, tenant, gives: Some(Arc::new(permissions)) });
             let tally = self.tally(tenant, shard);
             tally.changes += 1;
             tally.roles += 1;
             return Ok(());
         }
-        let (_, tenant, gives) = self.roles.get_mut(&id).ok_or_else(|| unknown("role"))?;
+        let Made { tenant, gives, .. } = self.roles.get_mut(&id).ok_or_else(|| unknown("role"))?;
         let tenant = *tenant;
         let (changes, gone) = match event {
             RoleEvent::PermissionsSet { permissions } => {
@@ -180,7 +189,7 @@ impl GrantBook {
     /// A role that can't be folded gives nothing from now on, and that is a change.
     pub(super) fn close(&mut self, shard: ShardId, stream: &StreamId) {
         if stream.aggregate_type == "role"
-            && let Some(tenant) = self.roles.get(&RoleId(stream.id)).map(|(_, tenant, _)| *tenant)
+            && let Some(tenant) = self.roles.get(&RoleId(stream.id)).map(|role| role.tenant)
         {
             self.tally(tenant, shard).changes += 1;
         }
@@ -188,7 +197,7 @@ impl GrantBook {
 
     pub(super) fn reset(&mut self, shard: ShardId) {
         self.members.retain(|_, member| member.shard != shard);
-        self.roles.retain(|_, (of, ..)| *of != shard);
+        self.roles.retain(|_, role| role.shard != shard);
         self.plans.retain(|_, (of, _)| *of != shard);
         self.tallies.retain(|(_, of), _| *of != shard);
     }
@@ -196,7 +205,7 @@ impl GrantBook {
 
 impl Known {
     fn live_role(&self, id: RoleId) -> Option<RoleAccess> {
-        let (_, tenant, gives) = self.grants.roles.get(&id)?;
+        let Made { tenant, gives, .. } = self.grants.roles.get(&id)?;
         let permissions = gives.clone().filter(|_| !self.is_closed("role", id.0))?;
         Some(RoleAccess { tenant: *tenant, permissions })
     }

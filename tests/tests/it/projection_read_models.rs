@@ -449,6 +449,7 @@ fn the_history_of_these_tests_holds_every_event_there_is() {
         .chain(UserEvent::NAMES)
         .chain(MembershipEvent::NAMES)
         .chain(ApplicationEvent::NAMES)
+        .chain(RoleEvent::NAMES)
         .map(|name| name.event_type.to_owned())
         .collect();
     assert_eq!(happened, promised);
