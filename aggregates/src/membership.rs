@@ -10,6 +10,10 @@ use schemas::values::{MembershipKind, MembershipStatus, Role, SecretHash};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+mod grants;
+
+pub use grants::{GRANTS_MAX, Grant, Grants};
+
 /// How long an invitation can be accepted unless its sender says otherwise, in days (FR-TENANT-001).
 pub const INVITATION_DAYS: i64 = 7;
 
@@ -41,6 +45,8 @@ pub struct Existing {
     pub accepted: bool,
     pub disabled: bool,
     pub removed: bool,
+    /// What the member was given beside the role. Whoever is invited again begins with nothing.
+    pub grants: Grants,
 }
 
 /// The last invitation; former ones are void.
@@ -114,6 +120,8 @@ pub enum MembershipCommand {
     Revoke,
     /// FR-TENANT-002
     Remove,
+    /// Gives or takes what a member holds beside the role. Whether that is the caller's to give, the caller was asked.
+    Grant(Grant),
 }
 
 /// Why a membership refuses.
@@ -136,6 +144,8 @@ pub enum MembershipRejection {
     ExpiryInThePast { expires_at: DateTime<Utc> },
     #[error("the membership is disabled")]
     Disabled,
+    #[error("a member has at most {limit} of these")]
+    TooManyGrants { limit: usize },
 }
 
 impl kernel::Rejection for MembershipRejection {
@@ -147,7 +157,8 @@ impl kernel::Rejection for MembershipRejection {
             | Self::InvitationExpired { .. }
             | Self::InvitationInvalid
             | Self::ExpiryInThePast { .. }
-            | Self::Disabled => RejectionKind::Rule,
+            | Self::Disabled
+            | Self::TooManyGrants { .. } => RejectionKind::Rule,
         }
     }
 
@@ -161,13 +172,14 @@ impl kernel::Rejection for MembershipRejection {
             Self::InvitationInvalid => "invitation_invalid",
             Self::ExpiryInThePast { .. } => "expiry_in_the_past",
             Self::Disabled => "membership_disabled",
+            Self::TooManyGrants { .. } => "too_many_grants",
         }
     }
 }
 
 impl Decider for Membership {
     const TYPE: &'static str = "membership";
-    const SNAPSHOT_VERSION: u32 = 1;
+    const SNAPSHOT_VERSION: u32 = 2;
 
     type Command = MembershipCommand;
     type Event = MembershipEvent;
@@ -228,6 +240,7 @@ impl Decider for Membership {
                 let membership = self.existing().ok_or(MembershipRejection::NotFound)?;
                 Ok(unless(membership.removed, || MembershipEvent::Removed {}))
             }
+            MembershipCommand::Grant(grant) => self.present()?.grants.decide(grant),
         }
     }
 
@@ -242,6 +255,7 @@ impl Decider for Membership {
                 accepted: false,
                 disabled: false,
                 removed: false,
+                grants: Grants::default(),
             });
         }
         // A stream begins with an invitation, so there is nothing that could happen before.
@@ -258,6 +272,12 @@ impl Decider for Membership {
             MembershipEvent::Disabled {} => membership.disabled = true,
             MembershipEvent::Enabled {} => membership.disabled = false,
             MembershipEvent::Removed {} => membership.removed = true,
+            MembershipEvent::CustomRoleSet { .. }
+            | MembershipEvent::PermissionGranted { .. }
+            | MembershipEvent::PermissionRevoked { .. }
+            | MembershipEvent::ModuleGranted { .. }
+            | MembershipEvent::ModuleRevoked { .. }
+            | MembershipEvent::DelegationChanged { .. } => membership.grants.evolve(event),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod endpoint;
 pub mod extract;
 pub mod forwarded;
 pub mod gate;
+mod grants;
 pub mod keys;
 pub mod list;
 pub mod listener;
