@@ -7,6 +7,7 @@
 pub mod application;
 pub mod membership;
 pub mod policy;
+pub mod role;
 pub mod tenant;
 pub mod user;
 
@@ -16,5 +17,6 @@ mod testing;
 pub use application::{Application, ApplicationCommand, ApplicationRejection};
 pub use membership::{Membership, MembershipCommand, MembershipRejection};
 pub use policy::{Policy, PolicyCommand, PolicyRejection};
+pub use role::{Role, RoleCommand, RoleRejection};
 pub use tenant::{Tenant, TenantCommand, TenantRejection};
 pub use user::{User, UserCommand, UserRejection};

@@ -10,6 +10,10 @@ use schemas::values::{MembershipKind, MembershipStatus, Role, SecretHash};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+mod grants;
+
+pub use grants::{GRANTS_MAX, Grant, Grants};
+
 /// How long an invitation can be accepted unless its sender says otherwise, in days (FR-TENANT-001).
 pub const INVITATION_DAYS: i64 = 7;
 
@@ -41,6 +45,8 @@ pub struct Existing {
     pub accepted: bool,
     pub disabled: bool,
     pub removed: bool,
+    /// What the member was given beside the role. Whoever is invited again begins with nothing.
+    pub grants: Grants,
 }
 
 /// The last invitation; former ones are void.
@@ -112,6 +118,8 @@ pub enum MembershipCommand {
     Enable,
     /// FR-TENANT-002
     Remove,
+    /// Gives or takes what a member holds beside the role. Whether that is the caller's to give, the caller was asked.
+    Grant(Grant),
 }
 
 /// Why a membership refuses.
@@ -134,6 +142,8 @@ pub enum MembershipRejection {
     ExpiryInThePast { expires_at: DateTime<Utc> },
     #[error("the membership is disabled")]
     Disabled,
+    #[error("a member has at most {limit} of these")]
+    TooManyGrants { limit: usize },
 }
 
 impl kernel::Rejection for MembershipRejection {
@@ -145,7 +155,8 @@ impl kernel::Rejection for MembershipRejection {
             | Self::InvitationExpired { .. }
             | Self::InvitationInvalid
             | Self::ExpiryInThePast { .. }
-            | Self::Disabled => RejectionKind::Rule,
+            | Self::Disabled
+            | Self::TooManyGrants { .. } => RejectionKind::Rule,
         }
     }
 
@@ -159,13 +170,14 @@ impl kernel::Rejection for MembershipRejection {
             Self::InvitationInvalid => "invitation_invalid",
             Self::ExpiryInThePast { .. } => "expiry_in_the_past",
             Self::Disabled => "membership_disabled",
+            Self::TooManyGrants { .. } => "too_many_grants",
         }
     }
 }
 
 impl Decider for Membership {
     const TYPE: &'static str = "membership";
-    const SNAPSHOT_VERSION: u32 = 1;
+    const SNAPSHOT_VERSION: u32 = 2;
 
     type Command = MembershipCommand;
     type Event = MembershipEvent;
@@ -219,6 +231,7 @@ impl Decider for Membership {
                 let membership = self.existing().ok_or(MembershipRejection::NotFound)?;
                 Ok(unless(membership.removed, || MembershipEvent::Removed {}))
             }
+            MembershipCommand::Grant(grant) => self.present()?.grants.decide(grant),
         }
     }
 
@@ -233,6 +246,7 @@ impl Decider for Membership {
                 accepted: false,
                 disabled: false,
                 removed: false,
+                grants: Grants::default(),
             });
         }
         // A stream begins with an invitation, so there is nothing that could happen before.
@@ -249,6 +263,12 @@ impl Decider for Membership {
             MembershipEvent::Disabled {} => membership.disabled = true,
             MembershipEvent::Enabled {} => membership.disabled = false,
             MembershipEvent::Removed {} => membership.removed = true,
+            MembershipEvent::CustomRoleSet { .. }
+            | MembershipEvent::PermissionGranted { .. }
+            | MembershipEvent::PermissionRevoked { .. }
+            | MembershipEvent::ModuleGranted { .. }
+            | MembershipEvent::ModuleRevoked { .. }
+            | MembershipEvent::DelegationChanged { .. } => membership.grants.evolve(event),
         }
     }
 }

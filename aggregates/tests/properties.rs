@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::str::FromStr;
 
+use aggregates::membership::Grant;
 use aggregates::tenant::{Provision, Trial};
 use aggregates::user::{LogIn, SecondFactor};
 use aggregates::{
-    Application, ApplicationCommand, Membership, MembershipCommand, Policy, PolicyCommand, Tenant,
-    TenantCommand, User, UserCommand,
+    Application, ApplicationCommand, Membership, MembershipCommand, Policy, PolicyCommand, RoleCommand,
+    Tenant, TenantCommand, User, UserCommand,
 };
 use chrono::{DateTime, Utc};
 use kernel::{ClaimChange, Decider, Event, Rejection, SessionId};
@@ -39,6 +40,11 @@ proptest! {
     #[test]
     fn a_policy_is_sound(commands in vec(policy_command(), 1..20)) {
         is_sound::<Policy>(commands)?;
+    }
+
+    #[test]
+    fn a_role_is_sound(commands in vec(role_command(), 1..20)) {
+        is_sound::<aggregates::Role>(commands)?;
     }
 
     #[test]
@@ -331,6 +337,43 @@ fn membership_command() -> impl Strategy<Value = MembershipCommand> {
         1 => Just(MembershipCommand::Disable),
         1 => Just(MembershipCommand::Enable),
         1 => Just(MembershipCommand::Remove),
+        5 => a_grant().prop_map(MembershipCommand::Grant),
+    ]
+}
+
+const PERMISSIONS: &[&str] = &["users:read", "*:read", "finance.*"];
+
+fn permissions() -> impl Strategy<Value = BTreeSet<Permission>> {
+    prop::collection::btree_set(one(PERMISSIONS), 0..3)
+}
+
+fn a_grant() -> impl Strategy<Value = Grant> {
+    const MODULES: &[&str] = &["webhooks", "sso"];
+    prop_oneof![
+        option::of(an_id(2)).prop_map(|role| Grant::CustomRole { role }),
+        (one(PERMISSIONS), any::<bool>())
+            .prop_map(|(permission, held)| Grant::Permission { permission, held }),
+        (one(MODULES), any::<bool>()).prop_map(|(module, held)| Grant::Module { module, held }),
+        permissions().prop_map(|may_grant| Grant::Delegation { may_grant }),
+    ]
+}
+
+fn role_command() -> impl Strategy<Value = RoleCommand> {
+    const NAMES: &[&str] = &["Books", "BOOKS", "Sales"];
+    prop_oneof![
+        2 => (one(NAMES), option::of(one(&["x", "y"])), permissions()).prop_map(
+            |(name, description, permissions)| RoleCommand::Create {
+                role: Uuid::from_u128(1).into(),
+                tenant: Uuid::from_u128(2).into(),
+                name,
+                description,
+                permissions,
+            }
+        ),
+        3 => (option::of(one(NAMES)), option::of(one(&["x", "y"])))
+            .prop_map(|(name, description)| RoleCommand::Update { name, description }),
+        3 => permissions().prop_map(|permissions| RoleCommand::SetPermissions { permissions }),
+        1 => Just(RoleCommand::Delete),
     ]
 }
 

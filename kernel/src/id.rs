@@ -38,6 +38,8 @@ id! {
     PersonId,
     /// A person in a tenant.
     MembershipId,
+    /// A role that a tenant made itself.
+    RoleId,
     /// A managed application.
     ApplicationId,
     /// An application's API key.

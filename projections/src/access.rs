@@ -1,12 +1,15 @@
 //! Access in memory: who may still do anything. Folded for every request's checks, so it fails closed.
 
+mod grants;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::projection::{FoldError, MemoryProjection};
 use kernel::{
-    ApplicationId, Envelope, KeyId, MembershipId, PersonId, Position, SessionId, ShardId, StreamId, TenantId,
+    ApplicationId, Envelope, KeyId, MembershipId, PersonId, Position, RoleId, SessionId, ShardId, StreamId,
+    TenantId,
 };
 use schemas::events::{ApplicationEvent, MembershipEvent, TenantEvent, UserEvent};
 use schemas::values::{
@@ -14,6 +17,9 @@ use schemas::values::{
     effective_access,
 };
 use uuid::Uuid;
+
+use grants::GrantBook;
+pub use grants::{MemberGrants, RoleAccess};
 
 /// For how long an ended session is remembered: longer than the longest access token, 15 minutes, with room for clocks
 /// that differ. After that no token of it is valid anyway.
@@ -130,6 +136,8 @@ struct Known {
     people: HashMap<PersonId, (ShardId, Person)>,
     memberships: HashMap<MembershipId, (ShardId, MemberAccess)>,
     by_person: HashMap<(TenantId, PersonId), MembershipId>,
+    /// What members were given beside their roles.
+    grants: GrantBook,
     /// Every membership a person ever had.
     of_person: HashMap<PersonId, BTreeSet<MembershipId>>,
     /// Sessions that ended by themselves, while a token of theirs may be valid.
@@ -346,6 +354,7 @@ impl Known {
         event: MembershipEvent,
     ) -> Result<(), FoldError> {
         let Envelope { shard, position, .. } = *envelope;
+        self.grants.membership(shard, membership, &event);
         if let MembershipEvent::Invited { tenant, person, role, kind, .. } = event {
             let status = MembershipStatus::Invited;
             let (accepted, ended_at) = (false, position);
@@ -375,6 +384,13 @@ impl Known {
             }
             // Invited was folded above; a link that was sent anew changes no access.
             MembershipEvent::Invited { .. } | MembershipEvent::Resent { .. } => {}
+            // What a member was given ends nothing: it is asked anew for each request.
+            MembershipEvent::CustomRoleSet { .. }
+            | MembershipEvent::PermissionGranted { .. }
+            | MembershipEvent::PermissionRevoked { .. }
+            | MembershipEvent::ModuleGranted { .. }
+            | MembershipEvent::ModuleRevoked { .. }
+            | MembershipEvent::DelegationChanged { .. } => {}
         }
         Ok(())
     }
@@ -390,7 +406,7 @@ impl MemoryProjection for AccessMemory {
     }
 
     fn aggregate_types(&self) -> &'static [&'static str] {
-        &["tenant", "user", "membership", "application"]
+        &["tenant", "user", "membership", "application", "role"]
     }
 
     fn fails_closed(&self) -> bool {
@@ -406,12 +422,14 @@ impl MemoryProjection for AccessMemory {
             people,
             memberships,
             by_person,
+            grants,
             of_person,
             ended,
             ended_in_order,
             closed,
         } = &mut *known;
         closed.retain(|_, of| *of != shard);
+        grants.reset(shard);
         ended.retain(|_, of| *of != shard);
         ended_in_order.retain(|(_, session)| ended.contains_key(session));
         keys.retain(|_, (of, _)| *of != shard);
@@ -427,7 +445,9 @@ impl MemoryProjection for AccessMemory {
     }
 
     fn close(&self, shard: ShardId, stream: &StreamId) -> bool {
-        self.write().closed.insert(stream.clone(), shard);
+        let mut known = self.write();
+        known.grants.close(shard, stream);
+        known.closed.insert(stream.clone(), shard);
         true
     }
 
@@ -439,7 +459,10 @@ impl MemoryProjection for AccessMemory {
                 let change: TenantEvent = event.decode()?;
                 let mut known = self.write();
                 let tenant = &mut known.tenants.entry(TenantId(id)).or_insert((shard, TenantAccess::NEW)).1;
+                let before = *tenant;
                 tenant.fold(&change, event.position);
+                let after = *tenant;
+                known.grants.tenant(shard, TenantId(id), &change, (before, after));
             }
             "user" => {
                 let change = event.decode()?;
@@ -448,6 +471,10 @@ impl MemoryProjection for AccessMemory {
             "membership" => {
                 let change = event.decode()?;
                 self.write().membership(event, MembershipId(id), change)?;
+            }
+            "role" => {
+                let change = event.decode()?;
+                self.write().grants.role(shard, RoleId(id), change)?;
             }
             _ => {
                 let change = event.decode()?;

@@ -10,6 +10,7 @@ mod flag_memory;
 mod flags;
 mod list;
 mod membership_directory;
+mod role_directory;
 mod tenant_directory;
 mod user_directory;
 
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use engine::projection::Projection;
 
-pub use access::{AccessMemory, KeyAccess, MemberAccess, TenantAccess};
+pub use access::{AccessMemory, KeyAccess, MemberAccess, MemberGrants, RoleAccess, TenantAccess};
 pub use application_directory::{ApplicationDirectory, ApplicationRow, KeyRow, KeyStatus};
 pub use audit_trail::{AuditRange, AuditRow, AuditTrail, ExportError};
 pub use flag_memory::{FlagMemory, TenantFlags};
@@ -26,6 +27,7 @@ pub use list::{
     Field, FieldType, Filter, ListError, ListQuery, ListSpec, Op, Page, QueryError, Scope, Sort, SortValue,
 };
 pub use membership_directory::{MembershipDirectory, MembershipRow};
+pub use role_directory::{RoleDirectory, RoleRow};
 pub use tenant_directory::{TenantDirectory, TenantRow};
 pub use user_directory::{UserDirectory, UserRow};
 
@@ -35,6 +37,7 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(TenantDirectory),
         Arc::new(UserDirectory),
         Arc::new(MembershipDirectory),
+        Arc::new(RoleDirectory),
         Arc::new(ApplicationDirectory),
         Arc::new(Flags),
         Arc::new(AuditTrail),

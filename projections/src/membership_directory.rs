@@ -133,6 +133,13 @@ impl Stored {
                 self.status = MembershipStatus::Removed;
                 self.invitation_expires_at = None;
             }
+            // What a member was given is asked of the access memory, which knows what it is worth now.
+            MembershipEvent::CustomRoleSet { .. }
+            | MembershipEvent::PermissionGranted { .. }
+            | MembershipEvent::PermissionRevoked { .. }
+            | MembershipEvent::ModuleGranted { .. }
+            | MembershipEvent::ModuleRevoked { .. }
+            | MembershipEvent::DelegationChanged { .. } => {}
         }
     }
 }

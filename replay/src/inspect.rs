@@ -1,6 +1,6 @@
 //! `inspect`: a stream's events, and the state they make.
 
-use aggregates::{Application, Membership, Policy, Tenant, User};
+use aggregates::{Application, Membership, Policy, Role, Tenant, User};
 use anyhow::{Context, Result, bail};
 use engine::journal::{Journal, PgJournal};
 use kernel::{Decider, Envelope, StreamId};
@@ -11,7 +11,8 @@ use crate::args::At;
 use crate::connect::House;
 
 /// The streams there are.
-pub const TYPES: &[&str] = &[Tenant::TYPE, User::TYPE, Membership::TYPE, Application::TYPE, Policy::TYPE];
+pub const TYPES: &[&str] =
+    &[Tenant::TYPE, User::TYPE, Membership::TYPE, Application::TYPE, Policy::TYPE, Role::TYPE];
 
 pub async fn inspect(house: &House, stream: &StreamId, at: Option<At>, pretty: bool) -> Result<Outcome> {
     let journal = PgJournal::new(house.config.clone(), house.owner.clone(), house.codec.clone())?;
@@ -67,6 +68,7 @@ fn state(stream: &StreamId, events: &[Envelope]) -> Result<Value> {
         Membership::TYPE => fold::<Membership>(events),
         Application::TYPE => fold::<Application>(events),
         Policy::TYPE => fold::<Policy>(events),
+        Role::TYPE => fold::<Role>(events),
         other => bail!("no aggregate is called {other}"),
     }
 }

@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 use kernel::{CONFIDENTIAL_MARK, Event, PERSONAL_MARK, is_mark};
 use serde_json::Value;
 
-use crate::events::{ApplicationEvent, EventName, MembershipEvent, PolicyEvent, TenantEvent, UserEvent};
+use crate::events::{
+    ApplicationEvent, EventName, MembershipEvent, PolicyEvent, RoleEvent, TenantEvent, UserEvent,
+};
 
 /// One event in its newest shape.
 #[derive(Clone, Debug)]
@@ -60,6 +62,7 @@ pub fn catalogue() -> Vec<Entry> {
         entries::<MembershipEvent>("membership", MembershipEvent::NAMES),
         entries::<ApplicationEvent>("application", ApplicationEvent::NAMES),
         entries::<PolicyEvent>("policy", PolicyEvent::NAMES),
+        entries::<RoleEvent>("role", RoleEvent::NAMES),
     ]
     .concat()
 }

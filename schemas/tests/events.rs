@@ -8,7 +8,9 @@ use std::path::Path;
 
 use kernel::{CONFIDENTIAL_MARK, Event, PERSONAL_MARK, is_mark};
 use schemas::catalogue::{self, Sensitivity, catalogue, events_md};
-use schemas::events::{ApplicationEvent, EventName, MembershipEvent, PolicyEvent, TenantEvent, UserEvent};
+use schemas::events::{
+    ApplicationEvent, EventName, MembershipEvent, PolicyEvent, RoleEvent, TenantEvent, UserEvent,
+};
 use serde_json::Value;
 
 /// Plain texts that are neither id, time, hash nor word, each with the reason why it may stay readable for ever.
@@ -23,6 +25,13 @@ const IDENTIFIERS: &[(&str, &str)] = &[
     ("application.updated/redirect_uris", "the deployment's own, not a tenant's"),
     ("policy.published/text", "the deployment's own rules, which name no tenant and no person"),
     ("application.key_issued/prefix", "the part of a random secret that is no secret"),
+    ("role.created/permissions", "identifiers shared with the applications' source code"),
+    ("role.permissions_set/permissions", "identifiers shared with the applications' source code"),
+    ("membership.permission_granted/permission", "an identifier shared with the applications' source code"),
+    ("membership.permission_revoked/permission", "an identifier shared with the applications' source code"),
+    ("membership.module_granted/module", "an identifier shared with the catalogue of modules"),
+    ("membership.module_revoked/module", "an identifier shared with the catalogue of modules"),
+    ("membership.delegation_changed/may_grant", "identifiers shared with the applications' source code"),
 ];
 
 #[test]
@@ -36,6 +45,7 @@ fn every_variant_is_named_once_and_in_order() {
     check::<MembershipEvent>(MembershipEvent::NAMES);
     check::<ApplicationEvent>(ApplicationEvent::NAMES);
     check::<PolicyEvent>(PolicyEvent::NAMES);
+    check::<RoleEvent>(RoleEvent::NAMES);
 
     let mut types = BTreeSet::new();
     for entry in catalogue() {
@@ -60,6 +70,7 @@ fn every_fixture_of_a_newest_shape_is_read_and_written_back_the_same() {
     check::<MembershipEvent>(MembershipEvent::NAMES);
     check::<ApplicationEvent>(ApplicationEvent::NAMES);
     check::<PolicyEvent>(PolicyEvent::NAMES);
+    check::<RoleEvent>(RoleEvent::NAMES);
 }
 
 #[test]
@@ -78,6 +89,7 @@ fn every_fixture_shows_every_field_of_its_event() {
     check::<MembershipEvent>(MembershipEvent::NAMES);
     check::<ApplicationEvent>(ApplicationEvent::NAMES);
     check::<PolicyEvent>(PolicyEvent::NAMES);
+    check::<RoleEvent>(RoleEvent::NAMES);
 }
 
 /// What an older release wrote is read through the upcasters, version by version, up to the newest shape.
@@ -115,6 +127,7 @@ fn read_through(event_type: &str, version: &str, payload: Value) {
         "membership" => MembershipEvent::deserialize_value(payload),
         "application" => ApplicationEvent::deserialize_value(payload),
         "policy" => PolicyEvent::deserialize_value(payload),
+        "role" => RoleEvent::deserialize_value(payload),
         other => panic!("{other} is no aggregate"),
     };
     read.unwrap_or_else(|error| panic!("{event_type} version {version}: {error}"));

@@ -197,5 +197,67 @@ fn every_command_but_invite_and_remove() -> Vec<MembershipCommand> {
         MembershipCommand::ChangeKind { kind: MembershipKind::Client },
         MembershipCommand::Disable,
         MembershipCommand::Enable,
+        MembershipCommand::Grant(Grant::CustomRole { role: None }),
     ]
+}
+
+fn permission(held: bool) -> MembershipCommand {
+    MembershipCommand::Grant(Grant::Permission { permission: value("finance.*"), held })
+}
+
+fn module(held: bool) -> MembershipCommand {
+    MembershipCommand::Grant(Grant::Module { module: value("webhooks"), held })
+}
+
+fn delegation(may_grant: std::collections::BTreeSet<schemas::values::Permission>) -> MembershipCommand {
+    MembershipCommand::Grant(Grant::Delegation { may_grant })
+}
+
+#[test]
+fn a_member_is_given_things_beside_the_role_and_they_are_taken_away_again() {
+    let granted = || MembershipEvent::PermissionGranted { permission: value("finance.*") };
+    let revoked = MembershipEvent::PermissionRevoked { permission: value("finance.*") };
+    given([invited()]).when(permission(true)).then([granted()]).and_again_nothing();
+    given([invited(), granted()]).when(permission(false)).then([revoked]).and_again_nothing();
+    given([invited()]).when(permission(false)).then_nothing();
+
+    let granted = || MembershipEvent::ModuleGranted { module: value("webhooks") };
+    let revoked = MembershipEvent::ModuleRevoked { module: value("webhooks") };
+    given([invited()]).when(module(true)).then([granted()]).and_again_nothing();
+    given([invited(), granted()]).when(module(false)).then([revoked]).and_again_nothing();
+
+    let set = |role: Option<u128>| MembershipEvent::CustomRoleSet { role: role.map(|role| id(role).into()) };
+    let wish = |role: Option<u128>| {
+        MembershipCommand::Grant(Grant::CustomRole { role: role.map(|role| id(role).into()) })
+    };
+    given([invited()]).when(wish(Some(7))).then([set(Some(7))]).and_again_nothing();
+    given([invited(), set(Some(7))]).when(wish(Some(8))).then([set(Some(8))]).and_again_nothing();
+    given([invited(), set(Some(7))]).when(wish(None)).then([set(None)]).and_again_nothing();
+
+    let may_grant = || [value("finance.*"), value("users:read")].into();
+    let changed = || MembershipEvent::DelegationChanged { may_grant: may_grant() };
+    given([invited()]).when(delegation(may_grant())).then([changed()]).and_again_nothing();
+    let none = MembershipEvent::DelegationChanged { may_grant: [].into() };
+    given([invited(), changed()]).when(delegation([].into())).then([none]).and_again_nothing();
+}
+
+#[test]
+fn who_is_invited_again_begins_without_what_they_were_given() {
+    let granted = MembershipEvent::PermissionGranted { permission: value("finance.*") };
+    let role = MembershipEvent::CustomRoleSet { role: Some(id(7).into()) };
+    let again = given([invited(), granted, role, MembershipEvent::Removed {}, invited()]).state();
+    assert_eq!(again.existing().unwrap().grants, Grants::default());
+}
+
+#[test]
+fn a_member_is_given_a_bounded_number_of_things() {
+    let many = |count: usize| (0..count).map(|n| value(&format!("things:do-{n}"))).collect();
+    let one = |permission| MembershipEvent::PermissionGranted { permission };
+    let full: std::collections::BTreeSet<schemas::values::Permission> = many(GRANTS_MAX);
+    given([invited()].into_iter().chain(full.into_iter().map(one)))
+        .when(permission(true))
+        .then_rejected(Rule, "too_many_grants");
+    given([invited()]).when(delegation(many(GRANTS_MAX + 1))).then_rejected(Rule, "too_many_grants");
+    let changed = MembershipEvent::DelegationChanged { may_grant: many(GRANTS_MAX) };
+    given([invited()]).when(delegation(many(GRANTS_MAX))).then([changed]).and_again_nothing();
 }

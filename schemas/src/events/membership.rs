@@ -1,10 +1,12 @@
 //! What happens to memberships: a person in a tenant.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
-use kernel::{PersonId, TenantId};
+use kernel::{PersonId, RoleId, TenantId};
 use serde::{Deserialize, Serialize};
 
-use crate::values::{MembershipKind, Role, SecretHash};
+use crate::values::{MembershipKind, Module, Permission, Role, SecretHash};
 
 /// The events of a membership. These names are the storage format: add, never rename.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,6 +39,26 @@ pub enum MembershipEvent {
     Disabled {},
     Enabled {},
     Removed {},
+    CustomRoleSet {
+        /// `None`: none any more.
+        #[serde(default)]
+        role: Option<RoleId>,
+    },
+    PermissionGranted {
+        permission: Permission,
+    },
+    PermissionRevoked {
+        permission: Permission,
+    },
+    ModuleGranted {
+        module: Module,
+    },
+    ModuleRevoked {
+        module: Module,
+    },
+    DelegationChanged {
+        may_grant: BTreeSet<Permission>,
+    },
 }
 
 event_names! { MembershipEvent {
@@ -48,6 +70,12 @@ event_names! { MembershipEvent {
     Disabled = "membership.disabled" v "1": "The member may not act in the tenant for the time being.";
     Enabled = "membership.enabled" v "1": "The member may act in the tenant again.";
     Removed = "membership.removed" v "1": "The person no longer belongs to the tenant.";
+    CustomRoleSet = "membership.custom_role_set" v "1": "The member has a role that the tenant made, beside the platform's, or none.";
+    PermissionGranted = "membership.permission_granted" v "1": "The member holds a permission of their own.";
+    PermissionRevoked = "membership.permission_revoked" v "1": "The member no longer holds the permission of their own.";
+    ModuleGranted = "membership.module_granted" v "1": "The member may use a module, if the tenant is entitled to it.";
+    ModuleRevoked = "membership.module_revoked" v "1": "The member may no longer use the module.";
+    DelegationChanged = "membership.delegation_changed" v "1": "The member may pass on these permissions, as far as they hold them.";
 } }
 
 impl kernel::Event for MembershipEvent {

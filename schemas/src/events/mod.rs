@@ -33,12 +33,14 @@ macro_rules! event_names {
 mod application;
 mod membership;
 mod policy;
+mod role;
 mod tenant;
 mod user;
 
 pub use application::ApplicationEvent;
 pub use membership::MembershipEvent;
 pub use policy::PolicyEvent;
+pub use role::RoleEvent;
 pub use tenant::{OwnershipLoss, RequestedApplication, TenantEvent, TenantProvisioned};
 pub use user::UserEvent;
 
@@ -64,6 +66,7 @@ pub fn upcasters() -> Vec<kernel::Upcaster> {
         <MembershipEvent as kernel::Event>::UPCASTERS,
         <ApplicationEvent as kernel::Event>::UPCASTERS,
         <PolicyEvent as kernel::Event>::UPCASTERS,
+        <RoleEvent as kernel::Event>::UPCASTERS,
     ]
     .concat()
 }

@@ -18,6 +18,7 @@ mod lifecycle;
 mod names;
 mod password;
 mod password_policy;
+mod permission;
 mod plan;
 mod policy;
 mod role;
@@ -31,9 +32,12 @@ pub use lifecycle::{
     ApplicationStatus, MembershipStatus, ProvisioningStatus, ProvisioningStep, Region, TenantStatus,
     UserStatus,
 };
-pub use names::{ApplicationName, PersonName, Reason, ReasonCode, Slug, TenantName};
+pub use names::{
+    ApplicationName, PersonName, Reason, ReasonCode, RoleDescription, RoleName, Slug, TenantName,
+};
 pub use password::{LoginMethod, PasswordChange, PasswordHash, SessionEnd, TotpSecret};
 pub use password_policy::{PasswordLength, PasswordPolicy, PasswordStrength};
+pub use permission::{Module, Permission};
 pub use plan::{Limits, Plan, TRIAL_DAYS};
 pub use policy::PolicyText;
 pub use role::Role;

@@ -27,6 +27,24 @@ impl ApplicationName {
 }
 
 text_value! {
+    /// The name of a role that a tenant made: one printable line of 1 to 100 characters, trimmed. Unique in the tenant
+    /// without regard to case.
+    hidden RoleName, |text| line("a role's name", text, 100)
+}
+
+impl RoleName {
+    /// The form in which two names are the same name.
+    pub fn folded(&self) -> String {
+        self.as_str().to_lowercase()
+    }
+}
+
+text_value! {
+    /// What a role is for, in its tenant's words: one printable line of 1 to 500 characters, trimmed.
+    hidden RoleDescription, |text| line("a role's description", text, 500)
+}
+
+text_value! {
     /// Why somebody did something, in their words: one printable line of 1 to 500 characters, trimmed.
     hidden Reason, |text| line("a reason", text, 500)
 }

@@ -1,6 +1,8 @@
 //! Plans (REQUIREMENTS §5).
 
-use super::{FlagKey, FlagValue};
+use std::collections::BTreeSet;
+
+use super::{FlagKey, FlagValue, Module};
 
 /// How long a trial lasts from provisioning unless the operator says otherwise, in days.
 pub const TRIAL_DAYS: i64 = 14;
@@ -40,17 +42,46 @@ impl Plan {
     /// The flags that a tenant of this plan starts with. Every plan has the same keys, so that a change of plan
     /// never changes how many flags there are.
     pub fn default_flags(self) -> Vec<(FlagKey, FlagValue)> {
+        let key = |module: &str| format!("plan.{module}").parse();
+        self.offers()
+            .into_iter()
+            .map(|(module, on)| {
+                (key(module).expect("these keys are valid, a test says so"), FlagValue::Boolean(on))
+            })
+            .collect()
+    }
+
+    /// The modules that any plan has, and whether this one does.
+    fn offers(self) -> [(&'static str, bool); 5] {
         let paid = self >= Self::Pro;
         let enterprise = self == Self::Enterprise;
         [
-            ("plan.api-access", true),
-            ("plan.webhooks", paid),
-            ("plan.custom-roles", paid),
-            ("plan.sso", enterprise),
-            ("plan.audit-export", enterprise),
+            ("api-access", true),
+            ("webhooks", paid),
+            ("custom-roles", paid),
+            ("sso", enterprise),
+            ("audit-export", enterprise),
         ]
-        .into_iter()
-        .map(|(key, on)| (key.parse().expect("these keys are valid, a test says so"), FlagValue::Boolean(on)))
-        .collect()
+    }
+
+    /// The modules that a tenant of this plan is entitled to, as long as no catalogue says otherwise.
+    pub fn modules(self) -> BTreeSet<Module> {
+        self.offered(true)
+    }
+
+    /// The modules that other plans have and this one has not.
+    pub fn lacks(self) -> BTreeSet<Module> {
+        self.offered(false)
+    }
+
+    fn offered(self, wanted: bool) -> BTreeSet<Module> {
+        let offers = self.offers().into_iter().filter(|(_, on)| *on == wanted);
+        offers.map(|(module, _)| module.parse().expect("these names are valid, a test says so")).collect()
+    }
+
+    /// True if an action such as `webhooks:create` belongs to a module that this plan has not.
+    pub fn withholds(self, action: &str) -> bool {
+        let step = action.split([':', '.']).next().unwrap_or_default();
+        self.offers().into_iter().any(|(module, on)| !on && module == step)
     }
 }

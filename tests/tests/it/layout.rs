@@ -126,7 +126,8 @@ fn the_engine_names_no_event_and_no_read_model() {
         tables.iter().flat_map(|it| it.tables()).filter(|it| it.contains('_')).map(|it| (*it).to_owned());
     let crates = ["schemas", "aggregates", "projections", "workflows", "gateway"].map(|it| format!("{it}::"));
     let enums =
-        ["TenantEvent", "UserEvent", "MembershipEvent", "ApplicationEvent", "PolicyEvent"].map(str::to_owned);
+        ["TenantEvent", "UserEvent", "MembershipEvent", "ApplicationEvent", "PolicyEvent", "RoleEvent"]
+            .map(str::to_owned);
     let words: Vec<String> = events.chain(tables).chain(crates).chain(enums).collect();
     for file in files("engine/src", &["rs", "sql"]) {
         let text = read(&file);
