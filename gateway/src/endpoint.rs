@@ -110,6 +110,12 @@ impl Endpoint {
         Self::new(Method::DELETE, path, action, true)
     }
 
+    /// True if a tenant can give it to others of its people, by a permission of the action's name: whatever administrators
+    /// may in their own tenant.
+    pub fn can_be_given(&self) -> bool {
+        self.tenant == TenantRule::Own && self.roles.contains(&Role::Administrator)
+    }
+
     /// These roles may.
     pub const fn roles(mut self, roles: &'static [Role]) -> Self {
         self.roles = roles;

@@ -175,6 +175,7 @@ fn check(
         action: endpoint.action,
         caller: &call.caller,
         kind: known.kind,
+        holds: known.holds,
         mfa: call.caller.session.is_some_and(|session| session.second_factor),
         resource: known.resource,
         connected: known.connected,
@@ -254,6 +255,8 @@ struct Known {
     tenant: Option<TenantId>,
     resource: Resource,
     kind: MembershipKind,
+    /// What they were given in it covers the action.
+    holds: bool,
     connected: bool,
     /// Why it can't be carried out even if the policies let it in: they were asked on an assumption. Told only to whom
     /// they don't refuse for another reason, so that nobody learns by it what they may not know.
@@ -268,8 +271,14 @@ impl Known {
         target: Result<Option<TenantId>, Problem>,
     ) -> Self {
         let kind = MembershipKind::Staff;
-        let nowhere =
-            Self { tenant: None, resource: Resource::Platform, kind, connected: false, doubt: None };
+        let nowhere = Self {
+            tenant: None,
+            resource: Resource::Platform,
+            kind,
+            holds: false,
+            connected: false,
+            doubt: None,
+        };
         if endpoint.tenant == TenantRule::Caller {
             // Whatever becomes of the tenant, they look after themselves.
             return Self { tenant: caller.tenant, resource: Resource::Account, ..nowhere };
@@ -302,6 +311,8 @@ impl Known {
             Err(_) => (&*app.access.memory, None),
         };
         let kind = kind(access, id, caller);
+        // On what was known last, if nothing newer can be: then it opens nothing, and they hear of the doubt.
+        let holds = caller.person().is_some_and(|person| access.was_given(id, person, endpoint.action));
         let state = access.tenant(id).filter(|_| doubt.is_none());
         // A tenant that isn't there lets nobody do anything.
         let mode = state.map_or(AccessMode::Blocked, |state| state.effective(kind, app.clock.now()));
@@ -310,7 +321,7 @@ impl Known {
         let connected = caller.application().is_some_and(|application| {
             app.flags.memory.tenant(id).is_some_and(|flags| flags.applications.contains(&application))
         });
-        Self { tenant: Some(id), resource, kind, connected, doubt }
+        Self { tenant: Some(id), resource, kind, holds, connected, doubt }
     }
 }
 

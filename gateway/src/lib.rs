@@ -15,6 +15,7 @@ pub mod delivery;
 pub mod endpoint;
 pub mod extract;
 pub mod gate;
+mod grants;
 pub mod keys;
 pub mod list;
 pub mod listener;

@@ -179,7 +179,8 @@ async fn has_room(write: &Write<Invite>, tenant: TenantId, person: PersonId) -> 
 /// ERR-RES-404, also for another tenant's.
 pub fn member<B>(write: &Write<B>, person: Uuid) -> Result<MemberAccess, Problem> {
     let member = write.app.access.memory.membership(write.tenant()?, PersonId(person));
-    member.filter(|member| member.status != MembershipStatus::Removed).ok_or_else(Problem::not_found)
+    let member = member.filter(|member| member.status != MembershipStatus::Removed);
+    within_reach(&write.caller, member.ok_or_else(Problem::not_found)?)
 }
 
 /// The same by the membership's id.
@@ -192,7 +193,20 @@ pub fn member_by_membership<B>(write: &Write<B>, id: Uuid) -> Result<MemberAcces
     if member.tenant != tenant {
         return Err(Problem::hidden());
     }
-    if member.status == MembershipStatus::Removed { Err(Problem::not_found()) } else { Ok(member) }
+    if member.status == MembershipStatus::Removed {
+        return Err(Problem::not_found());
+    }
+    within_reach(&write.caller, member)
+}
+
+fn manages(caller: &Caller) -> bool {
+    matches!(caller.role, Some(Role::Owner | Role::Administrator))
+}
+
+/// Whoever was merely given permissions changes nothing about those who gave them.
+fn within_reach(caller: &Caller, member: MemberAccess) -> Result<MemberAccess, Problem> {
+    let above = matches!(member.role, Role::Owner | Role::Administrator);
+    if above && !manages(caller) { Err(Problem::forbidden("forbidden")) } else { Ok(member) }
 }
 
 /// Gives a member another role (FR-TENANT-004).
@@ -312,7 +326,8 @@ fn may_give(caller: &Caller, role: Role) -> Result<(), Problem> {
     if !role.is_tenant() {
         return Err(Problem::field("/role", "must be owner, administrator or user"));
     }
-    if role == Role::Owner && caller.role != Some(Role::Owner) {
+    // Nobody gives what they don't hold: who was merely given permissions makes no administrators.
+    if (role == Role::Owner && caller.role != Some(Role::Owner)) || (role != Role::User && !manages(caller)) {
         return Err(Problem::forbidden("forbidden"));
     }
     Ok(())

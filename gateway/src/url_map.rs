@@ -16,8 +16,8 @@ use crate::gate::{Gate, gate};
 use crate::observe::observe;
 use crate::problem::{Code, Problem};
 use crate::routes::{
-    applications, audit, auth, docs, flags, health, keys, me, memberships, ofrep, own_tenant, platform,
-    policies, tenant_flags, tenants, users, well_known,
+    applications, audit, auth, docs, flags, health, keys, me, memberships, ofrep, own_tenant, permissions,
+    platform, policies, roles, tenant_flags, tenants, users, well_known,
 };
 use crate::state::AppState;
 
@@ -253,6 +253,10 @@ pub fn url_map() -> UrlMap {
             routes!(me::get::get),
         )
         .at(
+            Endpoint::get("/auth/me/access", "me:access").roles(MEMBERS).tenant(TenantRule::Caller),
+            routes!(me::access::access),
+        )
+        .at(
             Endpoint::get("/api/v1/tenants/me", "own_tenant:read").roles(MANAGERS).tenant(TenantRule::Own),
             routes!(own_tenant::get::get),
         )
@@ -355,6 +359,87 @@ pub fn url_map() -> UrlMap {
                 .tenant(TenantRule::Own)
                 .on("membership", "id"),
             routes!(memberships::remove::remove),
+        )
+        .at(
+            Endpoint::put(
+                "/api/v1/memberships/{id}/permissions/{permission}",
+                "memberships:grant_permission",
+            )
+            .roles(MANAGERS)
+            .tenant(TenantRule::Own)
+            .on("membership", "id"),
+            routes!(memberships::grant_permission::grant_permission),
+        )
+        .at(
+            Endpoint::delete(
+                "/api/v1/memberships/{id}/permissions/{permission}",
+                "memberships:revoke_permission",
+            )
+            .roles(MANAGERS)
+            .tenant(TenantRule::Own)
+            .on("membership", "id"),
+            routes!(memberships::revoke_permission::revoke_permission),
+        )
+        .at(
+            Endpoint::put("/api/v1/memberships/{id}/modules/{module}", "memberships:grant_module")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("membership", "id"),
+            routes!(memberships::grant_module::grant_module),
+        )
+        .at(
+            Endpoint::delete("/api/v1/memberships/{id}/modules/{module}", "memberships:revoke_module")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("membership", "id"),
+            routes!(memberships::revoke_module::revoke_module),
+        )
+        .at(
+            Endpoint::put("/api/v1/memberships/{id}/delegation", "memberships:delegate")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("membership", "id"),
+            routes!(memberships::delegate::delegate),
+        )
+        .at(
+            Endpoint::get("/api/v1/roles", "roles:list").roles(MANAGERS).tenant(TenantRule::Own),
+            routes!(roles::list::list),
+        )
+        .at(
+            Endpoint::post("/api/v1/roles", "roles:create").roles(MANAGERS).tenant(TenantRule::Own),
+            routes!(roles::create::create),
+        )
+        .at(
+            Endpoint::get("/api/v1/roles/{id}", "roles:read")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("role", "id"),
+            routes!(roles::get::get),
+        )
+        .at(
+            Endpoint::patch("/api/v1/roles/{id}", "roles:update")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("role", "id"),
+            routes!(roles::update::update),
+        )
+        .at(
+            Endpoint::delete("/api/v1/roles/{id}", "roles:delete")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("role", "id"),
+            routes!(roles::delete::delete),
+        )
+        .at(
+            Endpoint::put("/api/v1/roles/{id}/permissions", "roles:set_permissions")
+                .roles(MANAGERS)
+                .tenant(TenantRule::Own)
+                .on("role", "id"),
+            routes!(roles::set_permissions::set_permissions),
+        )
+        .at(
+            Endpoint::get("/api/v1/permissions", "permissions:list").roles(MANAGERS).tenant(TenantRule::Own),
+            routes!(permissions::list::list),
         )
         // Applications and their keys, by developers.
         .at(

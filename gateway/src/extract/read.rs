@@ -111,6 +111,16 @@ impl Read {
         reached.map_err(not_there_yet)
     }
 
+    /// Waits until the memory of access has got to `X-Min-Position`.
+    ///
+    /// # Errors
+    /// ERR-SYS-503
+    pub async fn access_caught_up(&self) -> Result<(), Problem> {
+        let Some(wanted) = self.min_position else { return Ok(()) };
+        let reached = self.app.access.handle.wait_for(wanted, self.app.limits.position_wait).await;
+        reached.map_err(not_there_yet)
+    }
+
     /// Waits until the memory of policies has got to `X-Min-Position`.
     ///
     /// # Errors

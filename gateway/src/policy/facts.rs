@@ -20,6 +20,8 @@ pub struct Question<'a> {
     pub caller: &'a Caller,
     /// What a person is to the tenant.
     pub kind: MembershipKind,
+    /// What a person was given in the tenant, by a role of its own or a grant, covers the action.
+    pub holds: bool,
     /// True if a second factor was part of the sign-in.
     pub mfa: bool,
     pub resource: Resource,
@@ -173,6 +175,7 @@ impl Words {
                 about.insert("mfa".to_owned(), RestrictedExpression::new_bool(question.mfa));
                 let kind = self.kinds[&question.kind].clone();
                 about.insert("kind".to_owned(), RestrictedExpression::new_entity_uid(kind));
+                about.insert("holds".to_owned(), RestrictedExpression::new_bool(question.holds));
                 within.extend(caller.tenant.map(|tenant| self.tenant(tenant)));
             }
             ActorKind::Operator => {

@@ -1,5 +1,6 @@
 //! What the policies promise: they say what the URL map says, they refuse when in doubt, and they are quick.
 
+mod given;
 mod published;
 
 use std::collections::BTreeSet;
@@ -44,6 +45,8 @@ struct Case {
     caller: Caller,
     standing: Standing,
     kind: MembershipKind,
+    /// They were given a permission of the action's name.
+    holds: bool,
     mode: AccessMode,
 }
 
@@ -84,8 +87,11 @@ fn cases() -> Vec<Case> {
                     Standing::None => None,
                 };
                 for &kind in MembershipKind::ALL {
-                    for &mode in AccessMode::ALL {
-                        cases.push(Case { caller: caller(role, scope, tenant), standing, kind, mode });
+                    for (&mode, holds) in
+                        AccessMode::ALL.iter().flat_map(|mode| [(mode, false), (mode, true)])
+                    {
+                        let caller = caller(role, scope, tenant);
+                        cases.push(Case { caller, standing, kind, holds, mode });
                     }
                 }
             }
@@ -113,6 +119,7 @@ impl Case {
             action: endpoint.action,
             caller: &self.caller,
             kind: self.kind,
+            holds: self.holds,
             mfa: false,
             resource,
             connected: self.caller.application().is_some() && self.standing == Standing::Own,
@@ -127,7 +134,10 @@ impl Case {
         let caller = &self.caller;
         let may = match caller.application() {
             Some(_) => endpoint.scope.is_some_and(|scope| caller.has_scope(scope)),
-            None => caller.role.is_some_and(|role| endpoint.roles.contains(&role)),
+            None => caller.role.is_some_and(|role| {
+                let was_given = role.is_tenant() && self.holds && endpoint.can_be_given();
+                was_given || endpoint.roles.contains(&role)
+            }),
         };
         if !may {
             return Some(Detail::Forbidden);
@@ -203,6 +213,7 @@ fn what_is_open_is_open_to_anybody_and_nothing_else_is() {
                 action: endpoint.action,
                 caller: &stranger,
                 kind: MembershipKind::Staff,
+                holds: true,
                 mfa: true,
                 resource,
                 connected: true,
@@ -296,6 +307,7 @@ fn owners(authorizer: &Authorizer, action: &str) -> Decision {
         caller: caller(Role::Owner, None, Some(OWN)),
         standing: Standing::Own,
         kind: MembershipKind::Staff,
+        holds: false,
         mode: AccessMode::Active,
     };
     let map = url_map();
@@ -339,6 +351,7 @@ fn a_policy_that_errs_opens_no_other_tenant_and_does_not_even_show_it() {
         caller: caller(Role::Application, Some(Scope::FlagRead), None),
         standing: Standing::Other,
         kind: MembershipKind::Staff,
+        holds: false,
         mode: AccessMode::Active,
     };
     let decision = authorizer.decide(&case.question(endpoint));
@@ -450,7 +463,8 @@ fn how_long_a_decision_takes() {
         let endpoint = map.endpoints().find(|endpoint| endpoint.action == action).unwrap();
         let tenant = role.is_tenant().then_some(OWN);
         let (kind, mode) = (MembershipKind::Staff, AccessMode::Active);
-        let case = Case { caller: caller(role, scope, tenant), standing: Standing::Own, kind, mode };
+        let case =
+            Case { caller: caller(role, scope, tenant), standing: Standing::Own, kind, holds: false, mode };
         let question = case.question(endpoint);
         let times = 100_000_u32;
         let begun = std::time::Instant::now();

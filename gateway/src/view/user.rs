@@ -1,13 +1,13 @@
 //! A person in a tenant, and the membership.
 
 use chrono::{DateTime, Utc};
-use projections::{MembershipRow, UserRow};
+use projections::{MemberGrants, MembershipRow, UserRow};
 use schemas::values::{MembershipKind, MembershipStatus, Role};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::words;
+use super::{GrantsView, words};
 
 /// A person, as the tenant they belong to sees them. The id is the person's; another tenant's people are not there.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -98,6 +98,7 @@ fn is_hidden(row: &MembershipRow) -> bool {
     "id": "5b6bd2bb-58a4-5ba1-8d5b-4a17ec50d9d4", "tenant": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11",
     "person": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b12", "email": "ann@acme.example", "role": "owner", "kind": "staff",
     "status": "invited", "invitation_expires_at": "2027-01-08T09:00:00Z",
+    "grants": {"custom_role": null, "permissions": [], "modules": [], "delegation": []},
     "created_at": "2027-01-01T09:00:00Z", "updated_at": "2027-01-01T09:00:00Z"
 }))]
 pub struct MembershipView {
@@ -114,12 +115,14 @@ pub struct MembershipView {
     pub status: MembershipStatus,
     /// `null` once it was accepted.
     pub invitation_expires_at: Option<DateTime<Utc>>,
+    pub grants: GrantsView,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
-impl From<MembershipRow> for MembershipView {
-    fn from(row: MembershipRow) -> Self {
+impl MembershipView {
+    /// With what the member was given, as this node knows it now.
+    pub fn of(row: MembershipRow, given: MemberGrants) -> Self {
         Self {
             id: row.id.0,
             tenant: row.tenant.0,
@@ -129,6 +132,7 @@ impl From<MembershipRow> for MembershipView {
             kind: row.kind,
             status: row.status,
             invitation_expires_at: row.invitation_expires_at,
+            grants: given.into(),
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

@@ -65,6 +65,7 @@ impl Operation {
 struct Furnished {
     tenant: TestTenant,
     application: Uuid,
+    role: Uuid,
     key: Uuid,
     secret: String,
     wrong_secret: String,
@@ -129,6 +130,8 @@ impl Walk {
             self.other.tenant.owner
         } else if operation.path.starts_with("/api/developer") {
             acme.application
+        } else if operation.path.starts_with("/api/v1/roles") {
+            acme.role
         } else {
             acme.tenant.id
         };
@@ -136,7 +139,9 @@ impl Walk {
             .path
             .replace("{id}", &user.to_string())
             .replace("{kid}", &acme.key.to_string())
-            .replace("{key}", "plan.webhooks");
+            .replace("{key}", "plan.webhooks")
+            .replace("{permission}", "users:read")
+            .replace("{module}", "webhooks");
         assert!(!path.contains('{'), "{} has a parameter that the walk does not know", operation.name());
         if operation.tenant() == "connected" {
             path.push_str(&format!("?tenant={}", acme.tenant.id));
@@ -221,7 +226,11 @@ async fn furnish(app: &TestApp, name: &str) -> Furnished {
     let application = tenant.application.expect("it was asked for");
     let (secret, key) = app.issue_key(application, &["flag:read"]).await;
     let (wrong_secret, _) = app.issue_key(application, &["log:write"]).await;
-    Furnished { tenant, application, key, secret, wrong_secret }
+    let owner = app.token(Role::Owner, Some(tenant.id));
+    let role = app.post("/api/v1/roles", json!({"name": "Readers", "permissions": ["*:read"]}));
+    let role = role.by(&owner).send().await.is(reqwest::StatusCode::CREATED).id();
+    app.settled().await;
+    Furnished { tenant, application, role, key, secret, wrong_secret }
 }
 
 fn tenant_roles() -> impl Iterator<Item = Role> {
@@ -345,8 +354,9 @@ async fn wrong_tenants(walk: &mut Walk, operation: &Operation) {
             if operation.names_a_tenants_thing() {
                 let answer = walk.send(operation, Some(&token), None).await;
                 let answer = answer.refused(404, "ERR-RES-404", "not_found");
-                // A membership's id may be another tenant's; a person is just not among the tenant's people.
-                let hidden = operation.path.starts_with("/api/v1/memberships");
+                // A membership's or a role's id may be another tenant's; a person is just not among the tenant's people.
+                let hidden =
+                    ["/api/v1/memberships", "/api/v1/roles"].iter().any(|of| operation.path.starts_with(of));
                 let outcome = if hidden { "denied" } else { "failure" };
                 walk.called(case, operation, &answer, outcome, Some(404));
             }

@@ -1,15 +1,15 @@
 //! Lists: filters, orders, pages, whose rows may be seen, and the plans behind them.
 
 use projections::{
-    ApplicationDirectory, AuditRange, AuditTrail, Flags, ListQuery, ListSpec, MembershipDirectory, Scope,
-    TenantDirectory, TenantRow, UserDirectory,
+    ApplicationDirectory, AuditRange, AuditTrail, Flags, ListQuery, ListSpec, MembershipDirectory,
+    RoleDirectory, Scope, TenantDirectory, TenantRow, UserDirectory,
 };
 use schemas::events::{MembershipEvent, TenantEvent};
 use schemas::values::{Plan, Role, TenantStatus};
 
 use crate::projection_world::{
     World, app_registered, application, flag_set, invited, key_issued, person, provisioned, refused,
-    registered, suspended, tenant, to_membership, to_tenant,
+    registered, role_created, suspended, tenant, to_membership, to_tenant,
 };
 
 fn query(spec: &'static ListSpec, filters: &[(&str, &str, &str)], sort: &str, limit: u32) -> ListQuery {
@@ -195,6 +195,7 @@ async fn a_crowd() -> World {
                 key_issued(n % 100, n),
                 to_tenant(t, TenantEvent::ApplicationConnected { application: application(n) }),
                 flag_set(t, &format!("flag-{n}"), schemas::values::FlagValue::Boolean(true)),
+                role_created(n, t, &format!("Role {n}"), &["users:read"]),
             ]
         }))
         .await;
@@ -248,6 +249,15 @@ async fn every_list_is_answered_from_an_index() {
     assert_uses(&plan, "membership_directory_v1_1_created_at", "all members");
     let plan = MembershipDirectory::explain(&client, tenant_7, &members).await.unwrap();
     assert_uses(&plan, "membership_directory_v1_1_tenant_created_at", "a tenant's members");
+
+    for (sort, index) in [
+        ("name", "role_directory_v1_1_tenant_name"),
+        ("-created_at", "role_directory_v1_1_tenant_created_at"),
+    ] {
+        let query = query(RoleDirectory::LIST, &[], sort, 50);
+        let plan = RoleDirectory::explain(&client, tenant(7), &query).await.unwrap();
+        assert_uses(&plan, index, &format!("a tenant's roles by {sort}"));
+    }
 
     for (sort, index) in [
         ("name", "application_directory_v1_1_name"),

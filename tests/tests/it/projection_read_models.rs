@@ -6,7 +6,7 @@ use projections::{
     AccessMemory, ApplicationDirectory, FlagMemory, Flags, KeyStatus, MembershipDirectory, Scope,
     TenantDirectory, TenantRow, UserDirectory,
 };
-use schemas::events::{ApplicationEvent, MembershipEvent, OwnershipLoss, TenantEvent, UserEvent};
+use schemas::events::{ApplicationEvent, MembershipEvent, OwnershipLoss, RoleEvent, TenantEvent, UserEvent};
 use schemas::values::{
     AccessMode, ApplicationStatus, FlagValue, MembershipKind, MembershipStatus, Plan, ProvisioningStatus,
     ProvisioningStep, Role, TenantStatus, UserStatus,
@@ -16,7 +16,8 @@ use serde_json::json;
 use crate::feeds::{at, eventually};
 use crate::projection_world::{
     World, app_registered, application, flag_set, invited, key, key_issued, membership, person, provisioned,
-    registered, suspended, tenant, to_application, to_membership, to_tenant, to_user,
+    registered, role, role_created, suspended, tenant, to_application, to_membership, to_role, to_tenant,
+    to_user,
 };
 
 /// Everything that can happen, in an order in which it can.
@@ -98,6 +99,30 @@ fn a_full_history() -> Vec<Envelope> {
         to_application(1, ApplicationEvent::KeyRevoked { key: key(1) }),
         to_application(1, ApplicationEvent::Disabled {}),
         to_application(1, ApplicationEvent::Enabled {}),
+        role_created(1, 1, "Bookkeepers", &["finance.*"]),
+        to_role(
+            1,
+            1,
+            RoleEvent::Updated {
+                name: Some(Confidential::new(t, "Books".parse().unwrap())),
+                description: None,
+            },
+        ),
+        to_role(1, 1, RoleEvent::PermissionsSet { permissions: ["users:read".parse().unwrap()].into() }),
+        role_created(2, 1, "Gone", &[]),
+        to_role(2, 1, RoleEvent::Deleted {}),
+        to_membership(1, 1, MembershipEvent::CustomRoleSet { role: Some(role(1)) }),
+        to_membership(1, 1, MembershipEvent::PermissionGranted { permission: "a:b".parse().unwrap() }),
+        to_membership(1, 1, MembershipEvent::PermissionGranted { permission: "c:d".parse().unwrap() }),
+        to_membership(1, 1, MembershipEvent::PermissionRevoked { permission: "c:d".parse().unwrap() }),
+        to_membership(1, 1, MembershipEvent::ModuleGranted { module: "webhooks".parse().unwrap() }),
+        to_membership(1, 1, MembershipEvent::ModuleGranted { module: "sso".parse().unwrap() }),
+        to_membership(1, 1, MembershipEvent::ModuleRevoked { module: "sso".parse().unwrap() }),
+        to_membership(
+            1,
+            1,
+            MembershipEvent::DelegationChanged { may_grant: ["a:*".parse().unwrap()].into() },
+        ),
         provisioned(2, "Bee", "bee.example", Plan::Pro),
         to_tenant(
             2,
@@ -112,6 +137,7 @@ fn a_full_history() -> Vec<Envelope> {
         to_membership(2, 2, MembershipEvent::Removed {}),
         registered(2, "bob@bee.example", "Brewer"),
         to_user(2, UserEvent::SubjectForgotten {}),
+        role_created(3, 2, "Bees", &["*:*"]),
         to_tenant(2, TenantEvent::Purged {}),
     ]
 }
@@ -318,6 +344,10 @@ fn every_event_that_was_promised_to_disk_is_understood_by_the_memory_projections
     assert_eq!((member.role, member.status), (Role::Administrator, MembershipStatus::Active));
     assert_eq!(access.membership(tenant(2), person(1)).unwrap().status, MembershipStatus::Removed);
 
+    let given = access.grants(membership(1));
+    assert_eq!((given.custom_role, given.all().count(), given.modules.len()), (Some(role(1)), 2, 1));
+    assert!(access.was_given(tenant(1), person(1), "users:read") && access.role(role(2)).is_none());
+
     let mine = flags.tenant(tenant(1)).unwrap();
     assert_eq!(mine.flags.keys().map(|key| key.as_str()).collect::<Vec<_>>(), ["limits", "plan.sso"]);
     assert!(mine.applications.contains(&application(1)));
@@ -419,6 +449,7 @@ fn the_history_of_these_tests_holds_every_event_there_is() {
         .chain(UserEvent::NAMES)
         .chain(MembershipEvent::NAMES)
         .chain(ApplicationEvent::NAMES)
+        .chain(RoleEvent::NAMES)
         .map(|name| name.event_type.to_owned())
         .collect();
     assert_eq!(happened, promised);

@@ -6,9 +6,11 @@ use engine::audit::{AuditEvent, AuditFact, AuditOutcome};
 use engine::feed::{Feed, FeedName};
 use engine::projection::{Feeds, Projector};
 use kernel::{
-    ApplicationId, Confidential, Envelope, Event, KeyId, MembershipId, PersonId, Personal, TenantId,
+    ApplicationId, Confidential, Envelope, Event, KeyId, MembershipId, PersonId, Personal, RoleId, TenantId,
 };
-use schemas::events::{ApplicationEvent, MembershipEvent, TenantEvent, TenantProvisioned, UserEvent};
+use schemas::events::{
+    ApplicationEvent, MembershipEvent, RoleEvent, TenantEvent, TenantProvisioned, UserEvent,
+};
 use schemas::values::{Environment, FlagValue, MembershipKind, Plan, Region, Role, Scope, UserStatus};
 use uuid::Uuid;
 
@@ -35,6 +37,10 @@ pub fn key(n: u128) -> KeyId {
     KeyId(Uuid::from_u128(0x5000_0000 + n))
 }
 
+pub fn role(n: u128) -> RoleId {
+    RoleId(Uuid::from_u128(0x7000_0000 + n))
+}
+
 fn of(aggregate_type: &'static str, id: Uuid, event: &impl Event) -> Envelope {
     envelope(aggregate_type, id, event.event_type(), serde_json::to_value(event).unwrap())
 }
@@ -59,6 +65,25 @@ pub fn to_membership(n: u128, t: u128, event: MembershipEvent) -> Envelope {
 
 pub fn to_application(n: u128, event: ApplicationEvent) -> Envelope {
     of("application", application(n).0, &event)
+}
+
+/// What happens to role `n` of tenant `t`.
+pub fn to_role(n: u128, t: u128, event: RoleEvent) -> Envelope {
+    let mut envelope = of("role", role(n).0, &event);
+    Arc::make_mut(&mut envelope.metadata).tenant = Some(tenant(t));
+    envelope
+}
+
+/// Role `n` of tenant `t`.
+pub fn role_created(n: u128, t: u128, name: &str, permissions: &[&str]) -> Envelope {
+    let event = RoleEvent::Created {
+        role: role(n),
+        tenant: tenant(t),
+        name: Confidential::new(tenant(t), name.parse().unwrap()),
+        description: None,
+        permissions: permissions.iter().map(|text| text.parse().unwrap()).collect(),
+    };
+    to_role(n, t, event)
 }
 
 pub fn provisioned(n: u128, name: &str, domain: &str, plan: Plan) -> Envelope {

@@ -1,5 +1,6 @@
 //! The caller themself.
 
+pub mod access;
 pub mod change_password;
 pub mod confirm_totp;
 pub mod end_session;

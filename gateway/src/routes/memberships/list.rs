@@ -22,5 +22,9 @@ pub async fn list(read: Read) -> Result<Response, Problem> {
     let listing = Listing::of(&read, MembershipDirectory::LIST, &[])?;
     let client = read.connection("membership_directory").await?;
     let page = MembershipDirectory::list(&client, read.sight()?, &listing.query).await?;
-    Ok(listing.page(page, MembershipView::from))
+    let access = read.app.access.current(false)?;
+    Ok(listing.page(page, |row| {
+        let given = access.grants(row.id);
+        MembershipView::of(row, given)
+    }))
 }

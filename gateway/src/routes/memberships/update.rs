@@ -1,15 +1,19 @@
 //! `PATCH /api/v1/memberships/{id}`
 
-use aggregates::{Membership, membership::MembershipCommand};
+use aggregates::Membership;
+use aggregates::membership::{Grant, MembershipCommand};
 use axum::response::Response;
+use kernel::RoleId;
 use schemas::values::{MembershipKind, Role};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::extract::{Done, Path, Write};
+use crate::grants::{may_change, of_caller, role};
 use crate::members::{self, member_by_membership};
 use crate::problem::Problem;
+use crate::routes::tenants::present;
 use crate::step::step;
 use crate::view::words;
 
@@ -22,11 +26,15 @@ pub struct Update {
     role: Option<Role>,
     #[schema(schema_with = words::membership_kind_or_null, required = false)]
     kind: Option<MembershipKind>,
+    /// A role of the tenant's own, beside `role`; the caller must hold what it gives. `null`: none any more.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Uuid>)]
+    custom_role: Option<Option<Uuid>>,
 }
 
 /// Change a membership
 ///
-/// Of role and kind at least one. Only owners make and unmake owners; the last owner stays.
+/// Of role, kind and custom role at least one. Only owners make and unmake owners; the last owner stays.
 #[utoipa::path(
     patch,
     path = "/api/v1/memberships/{id}",
@@ -37,20 +45,44 @@ pub struct Update {
 )]
 pub async fn update(Path(id): Path<Uuid>, write: Write<Update>) -> Result<Response, Problem> {
     let member = member_by_membership(&write, id)?;
-    let kind = write.body.kind.map(|kind| MembershipCommand::ChangeKind { kind });
-    let (write, receipt) = match (write.body.role, kind) {
-        (None, None) => return Err(Problem::field("/role", "is missing, and so is kind")),
-        (None, Some(kind)) => {
-            let receipt = write.dispatch::<Membership>(id, kind).await?;
-            (write, receipt)
-        }
-        (Some(role), None) => members::set_role(write, member, role).await?,
-        (Some(role), Some(command)) => {
-            let (write, _) = members::set_role(write, member, role).await?;
-            let receipt = step::<Membership, _>(&write, "set_kind", id, &write.body.kind, command).await?;
-            write.applied(&receipt).await;
+    let Update { role: to, kind, custom_role } = write.body;
+    if let Some(wished) = custom_role {
+        may_change(&write, &member)?;
+        may_exchange(&write, member.membership, wished)?;
+    }
+    let kind = kind.map(|kind| ("set_kind", MembershipCommand::ChangeKind { kind }));
+    let custom = custom_role.map(|role| {
+        let role = role.map(RoleId);
+        ("set_custom_role", MembershipCommand::Grant(Grant::CustomRole { role }))
+    });
+    let mut others = kind.into_iter().chain(custom);
+    let (write, mut receipt) = match to {
+        Some(role) => members::set_role(write, member, role).await?,
+        None => {
+            let Some((_, first)) = others.next() else {
+                return Err(Problem::field("/role", "is missing, and so are kind and custom_role"));
+            };
+            let receipt = write.dispatch::<Membership>(id, first).await?;
             (write, receipt)
         }
     };
+    for (name, command) in others {
+        let asked = (write.body.kind, write.body.custom_role);
+        receipt = step::<Membership, _>(&write, name, id, &asked, command).await?;
+        write.applied(&receipt).await;
+    }
     Ok(write.done(id, &receipt))
+}
+
+/// May the caller put a role of the tenant's own in place of the member's, or none?
+fn may_exchange(
+    write: &Write<Update>,
+    member: kernel::MembershipId,
+    wished: Option<Uuid>,
+) -> Result<(), Problem> {
+    let own = of_caller(write)?;
+    if let Some(id) = wished {
+        own.may_grant(&*role(&write.app, write.tenant()?, id)?.permissions)?;
+    }
+    own.may_take(&*write.app.access.memory.grants(member).by_role)
 }

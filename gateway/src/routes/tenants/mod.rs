@@ -12,6 +12,8 @@ pub mod update;
 use serde::{Deserialize, Deserializer};
 
 /// Tells `null` from nothing at all: for fields where `null` is a wish of its own.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub(crate) fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }

@@ -1,0 +1,3 @@
+//! What permissions the platform itself knows.
+
+pub mod list;
