@@ -1,6 +1,7 @@
 //! Access in memory: who may still do anything. Folded for every request's checks, so it fails closed.
 
 mod grants;
+mod sign_in;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -20,8 +21,6 @@ use uuid::Uuid;
 
 use grants::GrantBook;
 pub use grants::{MemberGrants, RoleAccess};
-
-mod sign_in;
 
 /// For how long an ended session is remembered: longer than the longest access token, 15 minutes, with room for clocks
 /// that differ. After that no token of it is valid anyway.

@@ -286,11 +286,13 @@ impl House {
                 action: "users:list",
                 caller: &caller,
                 kind: MembershipKind::Staff,
+                holds: false,
                 mfa: false,
                 resource: Resource::Tenant {
                     id: TenantId(self.tenant),
                     mode: AccessMode::Active,
                     status: Some(TenantStatus::Active),
+                    mfa_required: false,
                 },
                 connected: false,
                 mutates: false,

@@ -263,6 +263,15 @@ async fn every_list_is_answered_from_an_index() {
     }
 
     for (sort, index) in [
+        ("name", "role_directory_v1_1_tenant_name"),
+        ("-created_at", "role_directory_v1_1_tenant_created_at"),
+    ] {
+        let query = query(RoleDirectory::LIST, &[], sort, 50);
+        let plan = RoleDirectory::explain(&client, tenant(7), &query).await.unwrap();
+        assert_uses(&plan, index, &format!("a tenant's roles by {sort}"));
+    }
+
+    for (sort, index) in [
         ("name", "application_directory_v1_1_name"),
         ("-created_at", "application_directory_v1_1_created_at"),
     ] {
