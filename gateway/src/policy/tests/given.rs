@@ -14,6 +14,8 @@ fn a_permission_opens_what_can_be_given_and_nothing_else() {
             kind: MembershipKind::Staff,
             holds,
             mode: AccessMode::Active,
+            mfa_required: false,
+            mfa: false,
         };
         assert!(endpoint.anyone || !authorizer.decide(&case(false).question(endpoint)).allowed);
         let decision = authorizer.decide(&case(true).question(endpoint));
