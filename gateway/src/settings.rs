@@ -1,5 +1,7 @@
 //! Settings: flags and variables, checked before anything starts. `.env.example` lists all; a test compares the two.
 
+mod url_check;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -381,26 +383,6 @@ fn origin(text: &str) -> Result<String, String> {
         Err("is an origin, such as https://console.example, without a path".to_owned())
     } else {
         Ok(url)
-    }
-}
-
-mod url_check {
-    /// An absolute http or https URL without user, query and fragment.
-    pub fn http_url(text: &str) -> Result<String, String> {
-        if text.is_empty() {
-            return Ok(String::new());
-        }
-        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let fits = rest.is_some_and(|rest| {
-            !rest.is_empty()
-                && !rest.starts_with(['/', ':'])
-                && rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"@?#*\"<>\\^`{|}".contains(&byte))
-        });
-        if fits {
-            Ok(text.to_owned())
-        } else {
-            Err("is an absolute URL, such as https://tenantry.example".to_owned())
-        }
     }
 }
 

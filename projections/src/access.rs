@@ -2,6 +2,7 @@
 
 mod grants;
 mod sign_in;
+mod tenant;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -13,14 +14,12 @@ use kernel::{
     TenantId,
 };
 use schemas::events::{ApplicationEvent, MembershipEvent, TenantEvent, UserEvent};
-use schemas::values::{
-    AccessMode, MembershipKind, MembershipStatus, PasswordPolicy, Role, Scope, SecretHash, TenantStatus,
-    UserStatus, effective_access,
-};
+use schemas::values::{MembershipKind, MembershipStatus, Role, Scope, SecretHash, UserStatus};
 use uuid::Uuid;
 
 use grants::GrantBook;
 pub use grants::{MemberGrants, RoleAccess};
+pub use tenant::TenantAccess;
 
 /// For how long an ended session is remembered: longer than the longest access token, 15 minutes, with room for clocks
 /// that differ. After that no token of it is valid anyway.
@@ -49,72 +48,6 @@ impl KeyAccess {
     /// True if it opens anything at `now`: not revoked, not expired, its application not disabled.
     pub fn is_usable(&self, now: DateTime<Utc>) -> bool {
         !self.revoked && !self.application_disabled && self.expires_at.is_none_or(|end| now < end)
-    }
-}
-
-/// What may be done in a tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TenantAccess {
-    /// What an operator set.
-    pub mode: AccessMode,
-    pub suspended: bool,
-    pub trial_ends_at: Option<DateTime<Utc>>,
-    /// What began before has ended: the tenant was suspended, or is gone.
-    pub ended_at: Position,
-    /// What its people's new passwords must satisfy.
-    pub password_policy: PasswordPolicy,
-    /// Its people get in only with a second factor.
-    pub mfa_required: bool,
-}
-
-impl TenantAccess {
-    pub(crate) const NEW: Self = Self {
-        mode: AccessMode::Active,
-        suspended: false,
-        trial_ends_at: None,
-        ended_at: Position::ZERO,
-        password_policy: PasswordPolicy::DEFAULT,
-        mfa_required: false,
-    };
-
-    /// What a member of a kind may do at `now`. Applications count as staff.
-    pub fn effective(&self, kind: MembershipKind, now: DateTime<Utc>) -> AccessMode {
-        effective_access(self.mode, self.suspended, self.trial_ends_at, kind, now)
-    }
-
-    pub fn status(&self) -> TenantStatus {
-        if self.suspended {
-            TenantStatus::Suspended
-        } else if self.trial_ends_at.is_some() {
-            TenantStatus::Trial
-        } else {
-            TenantStatus::Active
-        }
-    }
-
-    /// Folds what an event says about access; most say nothing.
-    pub(crate) fn fold(&mut self, event: &TenantEvent, at: Position) {
-        match event {
-            TenantEvent::Provisioned(provisioned) => self.trial_ends_at = provisioned.trial_ends_at,
-            TenantEvent::TrialSet { ends_at } => self.trial_ends_at = *ends_at,
-            TenantEvent::Suspended { .. } | TenantEvent::Purged {} => {
-                (self.suspended, self.ended_at) = (true, at);
-            }
-            TenantEvent::Reactivated { .. } => self.suspended = false,
-            TenantEvent::AccessModeSet { mode } => self.mode = *mode,
-            TenantEvent::PasswordPolicyChanged { policy } => self.password_policy = *policy,
-            TenantEvent::SecurityChanged { mfa_required } => self.mfa_required = *mfa_required,
-            TenantEvent::Updated { .. }
-            | TenantEvent::PlanChanged { .. }
-            | TenantEvent::FlagSet { .. }
-            | TenantEvent::FlagCleared { .. }
-            | TenantEvent::OwnerAdded { .. }
-            | TenantEvent::OwnerRemoved { .. }
-            | TenantEvent::ApplicationConnected { .. }
-            | TenantEvent::ApplicationDisconnected { .. }
-            | TenantEvent::ProvisioningCompleted {}
-            | TenantEvent::ProvisioningFailed { .. } => {}
-        }
     }
 }
 
