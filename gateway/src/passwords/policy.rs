@@ -95,7 +95,8 @@ pub(super) fn judge(policy: &PasswordPolicy, password: &Password, about: &About)
     if text.chars().count() < chars_min.into() {
         broken.push(Broken::TooShort { chars_min });
     }
-    let asked: [(bool, fn(char) -> bool, Broken); 4] = [
+    type Asked = (bool, fn(char) -> bool, Broken);
+    let asked: [Asked; 4] = [
         (policy.require_upper, char::is_uppercase, Broken::NeedsUpper),
         (policy.require_lower, char::is_lowercase, Broken::NeedsLower),
         (policy.require_digit, char::is_numeric, Broken::NeedsDigit),
