@@ -108,7 +108,17 @@ impl TestApp {
         self.sign(person.to_string(), role, tenant)
     }
 
+    /// The same as [`TestApp::token`], of whoever showed no second factor, as those of the local socket.
+    pub fn token_without_second_factor(&self, role: Role, tenant: Option<Uuid>) -> String {
+        self.sign_with("local:1000".to_owned(), role, tenant, &[])
+    }
+
+    /// With a second factor: what asks for it is not what most tests are about.
     fn sign(&self, subject: String, role: Role, tenant: Option<Uuid>) -> String {
+        self.sign_with(subject, role, tenant, &["mfa"])
+    }
+
+    fn sign_with(&self, subject: String, role: Role, tenant: Option<Uuid>, methods: &[&str]) -> String {
         let state = &self.server.state;
         let grant = Grant {
             subject,
@@ -119,8 +129,7 @@ impl TestApp {
             scopes: Vec::new(),
             began_at: state.access.position(),
             authenticated_at: state.clock.now(),
-            // A second factor was shown: what asks for it is not what most tests are about.
-            methods: vec!["mfa".to_owned()],
+            methods: methods.iter().map(|method| (*method).to_owned()).collect(),
             ttl: TTL_MAX,
         };
         state.keys.tokens.sign(grant, state.clock.now()).expect("there is a signing key").0

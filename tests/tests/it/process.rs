@@ -13,7 +13,7 @@ const START_MAX: Duration = Duration::from_secs(120);
 pub const POLL: Duration = Duration::from_millis(20);
 
 /// No rate limits: a test asks more than people do.
-const UNLIMITED: [&str; 6] = [
+pub const UNLIMITED: [&str; 6] = [
     "TENANTRY_RATE_SIGN_IN",
     "TENANTRY_RATE_READ",
     "TENANTRY_RATE_WRITE",

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::db::TestDb;
-use crate::process::{binary, free_port};
+use crate::process::{UNLIMITED, binary, free_port};
 
 /// How long anything may take that happens by itself, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -60,6 +60,7 @@ impl ServerProcess {
             .env("TENANTRY_DATA_DIR", data.path())
             .env("TENANTRY_LISTEN", format!("127.0.0.1:{port}"))
             .env("TENANTRY_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
+            .envs(UNLIMITED.map(|name| (name, "0")))
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
