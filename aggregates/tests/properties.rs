@@ -268,22 +268,22 @@ fn sign_in_command() -> impl Strategy<Value = UserCommand> {
     let factor = move |now, right: Option<bool>| {
         right.map(|right| SecondFactor::Totp(if right { code(now) } else { "123456".to_owned() }))
     };
-    let log_in = (session(), hash(), a_time(), option::of(any::<bool>()), any::<bool>(), any::<u8>())
-        .prop_map(move |(session, checked, now, right, second_factor_required, device)| {
+    let log_in = (session(), hash(), a_time(), option::of(any::<bool>()), any::<u8>()).prop_map(
+        move |(session, checked, now, right, device)| {
             UserCommand::LogIn(Box::new(LogIn {
                 session,
                 tenant: None,
                 method: LoginMethod::Password,
                 checked,
                 second_factor: factor(now, right),
-                second_factor_required,
                 device: Uuid::from_u128(device.into()),
                 origin: None,
                 token_hash: "0".repeat(64).parse().unwrap(),
                 now,
                 expires_at: now + chrono::TimeDelta::days(7),
             }))
-        });
+        },
+    );
     let refresh = (session(), 0..3_u8, a_time()).prop_map(|(session, token, now)| {
         let hash = |number: u8| number.to_string().repeat(64).parse().unwrap();
         UserCommand::Refresh {

@@ -29,7 +29,7 @@ use crate::keys::{Keys, random};
 use crate::passwords::hasher::HasherError;
 use crate::passwords::{About, HashError, Hasher, HasherSettings, Password, Verdict};
 use crate::problem::{Code, FieldError, Problem};
-use crate::slowdown::{Attempt, Finding, Ladder, LadderSettings, Outcome, Pass};
+use crate::slowdown::{Attempt, Finding, Ladder, LadderSettings, Outcome, Pass, SlowDown};
 use crate::state::App;
 use crate::tickets::{CHALLENGE_TTL, Challenge, RefreshToken, Tickets, hash_of};
 use crate::token::{Grant, TTL_MAX};
@@ -140,14 +140,8 @@ impl From<HashError> for Problem {
 /// # Errors
 /// ERR-RATE-429 `slow_down`
 pub fn may_try<B>(write: &Write<B>, account: [u8; 32], known_device: Option<Uuid>) -> Result<Pass, Problem> {
-    let address = write.origin().address.as_deref().and_then(|address| address.parse().ok());
-    let attempt = Attempt { account, address, known_device };
-    write
-        .app
-        .sign_in
-        .ladder
-        .ask(&attempt, write.now())
-        .map_err(|slow| Problem::new(Code::TooMany, "slow_down").with_retry_after(slow.retry_after))
+    let attempt = attempt(write, account, known_device);
+    write.app.sign_in.ladder.ask(&attempt, write.now()).map_err(slow_down)
 }
 
 /// Asks the ladder of asking. Dropped, the pass counts; nobody hears of an attack.
@@ -155,14 +149,17 @@ pub fn may_try<B>(write: &Write<B>, account: [u8; 32], known_device: Option<Uuid
 /// # Errors
 /// ERR-RATE-429 `slow_down`
 pub fn may_ask<B>(write: &Write<B>, account: [u8; 32]) -> Result<Pass, Problem> {
+    let attempt = attempt(write, account, None);
+    write.app.sign_in.asking.ask(&attempt, write.now()).map_err(slow_down)
+}
+
+fn attempt<B>(write: &Write<B>, account: [u8; 32], known_device: Option<Uuid>) -> Attempt {
     let address = write.origin().address.as_deref().and_then(|address| address.parse().ok());
-    let attempt = Attempt { account, address, known_device: None };
-    write
-        .app
-        .sign_in
-        .asking
-        .ask(&attempt, write.now())
-        .map_err(|slow| Problem::new(Code::TooMany, "slow_down").with_retry_after(slow.retry_after))
+    Attempt { account, address, known_device }
+}
+
+fn slow_down(slow: SlowDown) -> Problem {
+    Problem::new(Code::TooMany, "slow_down").with_retry_after(slow.retry_after)
 }
 
 /// Takes an asking back that led to what was asked for.
@@ -311,7 +308,6 @@ pub async fn begin<B>(write: &mut Write<B>, wish: Begin, account: &[u8; 32]) -> 
         method: LoginMethod::Password,
         checked: wish.checked,
         second_factor: wish.second_factor,
-        second_factor_required: false,
         device: wish.device,
         origin: Some(origin).filter(|origin| *origin != kernel::Origin::default()),
         token_hash: hash_of(&secret),

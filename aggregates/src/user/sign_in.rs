@@ -85,8 +85,6 @@ pub struct LogIn {
     /// The hash that the password was verified against.
     pub checked: PasswordHash,
     pub second_factor: Option<SecondFactor>,
-    /// Whatever the person has: the tenant, or the risk, asks for a second factor.
-    pub second_factor_required: bool,
     pub device: Uuid,
     pub origin: Option<Origin>,
     /// Of the first refresh token.
@@ -240,7 +238,7 @@ impl SignIn {
             return Err(UserRejection::InvalidCredentials);
         }
         let mut events = Vec::new();
-        events.extend(self.verify(wish.second_factor.as_ref(), wish.second_factor_required, wish.now)?);
+        events.extend(self.verify(wish.second_factor.as_ref(), wish.now)?);
         // Expired sessions leave when the next begins.
         let live = || self.sessions.iter().filter(|(_, session)| session.is_live(wish.now));
         if live().count() >= SESSIONS_MAX
@@ -267,16 +265,11 @@ impl SignIn {
     fn verify(
         &self,
         shown: Option<&SecondFactor>,
-        required: bool,
         now: DateTime<Utc>,
     ) -> Result<Option<UserEvent>, UserRejection> {
         let Some(totp) = &self.totp else {
             // What can't be verified was not shown.
-            return match shown {
-                _ if required => Err(UserRejection::SecondFactorRequired),
-                Some(_) => Err(UserRejection::SecondFactorWrong),
-                None => Ok(None),
-            };
+            return if shown.is_some() { Err(UserRejection::SecondFactorWrong) } else { Ok(None) };
         };
         match shown {
             None => Err(UserRejection::SecondFactorRequired),

@@ -63,7 +63,6 @@ fn log_in(number: u128, now: i64) -> LogIn {
         method: LoginMethod::Password,
         checked: hash("a"),
         second_factor: None,
-        second_factor_required: false,
         device: id(7),
         origin: None,
         token_hash: secret_hash('1'),
@@ -455,10 +454,4 @@ fn a_reset_and_another_address_forget_the_devices_and_the_links() {
         let sign_in = &left.existing().unwrap().sign_in;
         assert_eq!((sign_in.devices.len(), sign_in.resets.len()), (0, 0));
     }
-}
-
-#[test]
-fn where_a_second_factor_is_required_nobody_signs_in_without_one() {
-    let required = LogIn { second_factor_required: true, ..log_in(1, 60) };
-    and_then([]).when(wish(required)).then_rejected(Rule, "mfa_required");
 }
