@@ -78,7 +78,7 @@ eventually "a poll of the reactivated tenant" 200 poll
 curl -s -w '\n' -H "$KEY" "$URL/api/v1/flags?tenant=$TENANT"
 
 step "Sign in as the owner, whom provisioning invited by mail"
-DATA="${TENANTRY_DATA_DIR:-$(test "$(id -u)" = 0 && echo /var/lib/tenantry || echo "$HOME/.local/share/tenantry")}"
+DATA="${TENANTRY_DATA_DIR:-$(test "$(id -u)" = 0 && echo /var/lib/tenantry || echo "${XDG_DATA_HOME:-$HOME/.local/share}/tenantry")}"
 mailed() { grep -l "ann@acme-$RUN.example" "$DATA"/mail/*.eml | wc -l | tr -d ' '; }
 eventually "mails to the owner" 1 mailed
 INVITATION="$(cat "$DATA"/mail/*.eml | tr -d ' \r' | grep -xE '[A-Za-z0-9_-]{75}' | tail -n 1)"
