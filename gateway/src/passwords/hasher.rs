@@ -130,7 +130,7 @@ impl Hasher {
         self.compare("verify", password, (*self.nobodys).clone()).await.map(drop)
     }
 
-    /// What is wrong with a new password. In a thread of the pool, as judging takes up to a tenth of a second.
+    /// What is wrong with a new password. In a thread of the pool, as judging takes milliseconds, and longer for a hostile one.
     ///
     /// # Errors
     /// [`HashError`]

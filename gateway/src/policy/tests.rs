@@ -2,7 +2,6 @@
 
 mod given;
 mod published;
-mod speed;
 
 use std::collections::BTreeSet;
 
