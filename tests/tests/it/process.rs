@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -38,9 +39,21 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// A port that nobody listens at now.
+/// Ports of their own for the processes of tests that run at once: below those that the system gives to outgoing
+/// connections, so that nobody takes one between its choice and its use.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+/// How many of them one process has before it gets to its neighbour's.
+const PORTS_EACH: u16 = 16;
+
+/// A port that nobody listens at now, never the same twice in a process.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address").port()
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    let slots = u32::from(PORTS.len() as u16 / PORTS_EACH);
+    let first = (std::process::id() % slots) as u16 * PORTS_EACH;
+    (0..PORTS.len())
+        .map(|_| PORTS.start + (first + GIVEN.fetch_add(1, Ordering::Relaxed)) % PORTS.len() as u16)
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("one of the ports is free")
 }
 
 /// What a server is started with.
