@@ -1,43 +1,38 @@
-//! Signing in and staying in: logins beside the bare hash, refreshes by algorithm, and what a token costs a request.
+//! Signing in and staying in: logins beside the bare hash, refreshes by algorithm, what a token costs a request, and all of
+//! it together in a day's mix.
+
+mod house;
+mod mix;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use aggregates::membership::{self, Membership, MembershipCommand};
-use aggregates::{User, UserCommand};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use engine::command::CommandContext;
-use gateway::passwords::{HashParameters, Password};
+use gateway::passwords::HashParameters;
 use gateway::policy::{Question, Resource};
-use http_body_util::{BodyExt, Full};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{self, HeaderMap, HeaderValue};
-use hyper_util::rt::TokioIo;
-use kernel::{PersonId, TenantId};
+use kernel::TenantId;
 use schemas::values::{AccessMode, MembershipKind, Role, TenantStatus};
-use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use serde_json::json;
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use super::Workload;
 use crate::bench::Bench;
-use crate::contender::Shipped;
 use crate::finding::{Finding, Reached, Table, Verdict};
+use crate::load::{histogram, ms};
 use crate::summary::Spread;
-use crate::work::{Contender, Wish};
+use house::{Connection, House, email};
 
 pub const WORKLOAD: Workload = Workload {
     name: "sign_in",
     what: "Logins through HTTP with the hash parameters as shipped; refreshes through HTTP, durable, with RS256 and ES256; \
-           and what checking token, session and policies takes of a request, in process.",
+           what checking token, session and policies takes of a request, in process; and 5,000 authentications a second \
+           through HTTP, 98.9 % of them checks of tokens and keys, 1 % refreshes, 0.1 % logins.",
     peer: "the bare argon2id hash of as many threads as there are cores",
-    wanted: "≥ 90 % of the bare hash; ≥ 1,000 and ≥ 2,000 refreshes/s; < 50 µs",
-    expected_s: (40, 90),
+    wanted: "≥ 90 % of the bare hash; ≥ 1,000 and ≥ 2,000 refreshes/s; < 50 µs; 5,000 authentications/s",
+    expected_s: (60, 140),
     run: |bench| Box::pin(run(bench)),
 };
 
@@ -52,16 +47,10 @@ async fn run(bench: &Bench) -> Result<Finding> {
     found
 }
 
-/// One server with one algorithm, and the people who sign in to it.
-struct House {
-    shipped: Shipped,
-    tenant: Uuid,
-    people: Vec<Uuid>,
-}
-
 async fn measure(bench: &Bench) -> Result<Finding> {
     let (mut bare, mut logins, mut checks) = (Vec::new(), Vec::new(), Vec::new());
     let mut refreshes = [("RS256", Vec::new(), 1_000.0), ("ES256", Vec::new(), 2_000.0)];
+    let mut mixed = [histogram(), histogram(), histogram()];
     let time = Duration::from_secs_f64(bench.seconds(SECONDS));
     for round in 0..bench.rounds(3) {
         bench.progress.now("the bare hash");
@@ -78,6 +67,13 @@ async fn measure(bench: &Bench) -> Result<Finding> {
             bench.progress.now("refreshes");
             per_second.push(house.refreshes(time).await?);
             house.shipped.close().await?;
+        }
+        bench.server.fresh_database(DATABASE, None).await?;
+        let house = House::open(bench, "RS256").await?;
+        bench.progress.now("the mix");
+        let found = mix::run(house, time / 5, time).await?;
+        for (sum, part) in mixed.iter_mut().zip([&found.all, &found.refreshes, &found.logins]) {
+            sum.add(part)?;
         }
         bench.progress.say(&format!("  round {} of {}", round + 1, bench.rounds(3)));
     }
@@ -120,15 +116,33 @@ async fn measure(bench: &Bench) -> Result<Finding> {
             Reached::if_so(spread.median >= *wanted),
         ));
     }
+    let [all, ..] = &mixed;
+    // Authentication latency: P95 < 1 s, P99 < 2 s (NFR-PERF-001).
+    let (p95, p99) = (ms(all, 0.95), ms(all, 0.99));
+    verdicts.push(Verdict::new(
+        &format!("{:.0} authentications/s, P95 < 1 s and P99 < 2 s", mix::PER_SECOND),
+        format!("P95 {p95:.1} ms, P99 {p99:.1} ms"),
+        Reached::if_so(p95 < 1_000.0 && p99 < 2_000.0),
+    ));
+    let title = format!("{:.0} authentications a second", mix::PER_SECOND);
+    let mut latencies = Table::new(&title, ["", "p50 ms", "p95 ms", "p99 ms", "highest ms", "samples"]);
+    for (name, part) in ["all", "refreshes", "logins"].iter().zip(&mixed) {
+        let quantiles = [0.5, 0.95, 0.99, 1.0].map(|quantile| format!("{:.2}", ms(part, quantile)));
+        latencies.row([vec![(*name).to_owned()], quantiles.to_vec(), vec![part.len().to_string()]].concat());
+    }
     Ok(Finding {
         verdicts,
-        tables: vec![table],
+        tables: vec![table, latencies],
         notes: vec![
             "Client, server and database share the cores. Every login and every refresh is an event, durable before it is \
              answered."
                 .to_owned(),
+            "The mix is an open load: latencies count from when each was due, those of refreshes and logins alone from \
+             when they were sent. All rounds are counted together."
+                .to_owned(),
         ],
         data: json!({ "bare": bare, "logins": logins, "check_us": check,
+                      "mix_p50_ms": ms(all, 0.5), "mix_p95_ms": p95, "mix_p99_ms": p99,
                       "refreshes": refreshes.map(|(algorithm, rounds, _)| (algorithm.to_owned(), rounds)) }),
         ..Finding::default()
     })
@@ -174,59 +188,6 @@ fn bare_hash(time: Duration) -> Result<f64> {
 }
 
 impl House {
-    async fn open(bench: &Bench, algorithm: &str) -> Result<Self> {
-        bench.progress.now(&format!("{PEOPLE} people, {algorithm}"));
-        let shipped = Shipped::open(&bench.server, DATABASE, &["--token-algorithm", algorithm]).await?;
-        let tenant = shipped.server.state.ids.fresh();
-        shipped.carry_out(0, tenant, Wish::Provision).await?;
-        let mut house = Self { shipped, tenant, people: Vec::new() };
-        for number in 0..PEOPLE {
-            house.join(number).await?;
-        }
-        Ok(house)
-    }
-
-    /// A person with a password, who is a member.
-    async fn join(&mut self, number: usize) -> Result<()> {
-        let state = &self.shipped.server.state;
-        let person = PersonId(state.ids.fresh());
-        let password = Password::new(PASSWORD.to_owned())?;
-        let hash = state.sign_in.hasher.hash(&password).await?;
-        let context = || CommandContext::new(Wish::Provision.metadata(self.tenant));
-        let register = UserCommand::Register {
-            person,
-            email: email(number).parse()?,
-            first_name: None,
-            last_name: None,
-            verified: true,
-        };
-        let accept = UserCommand::AcceptInvitation { hash: Some(hash), first_name: None, last_name: None };
-        for command in [register, accept] {
-            state.engine.dispatch::<User>(person.0, command, context()).await?;
-        }
-        let tenant = TenantId(self.tenant);
-        let membership = membership::id_of(tenant, person);
-        let now = state.clock.now();
-        let invite = MembershipCommand::Invite {
-            tenant,
-            person,
-            role: Role::User,
-            kind: MembershipKind::Staff,
-            expires_at: None,
-            token_hash: None,
-            now,
-        };
-        let mut last = None;
-        for command in [invite, MembershipCommand::Accept { token_hash: None, now }] {
-            last = state.engine.dispatch::<Membership>(membership.0, command, context()).await?.position;
-        }
-        if let Some(position) = last {
-            state.access.handle.wait_for(position, Duration::from_secs(10)).await?;
-        }
-        self.people.push(person.0);
-        Ok(())
-    }
-
     /// Logins a second. So many at once that no thread waits, and no more.
     async fn logins(&self, time: Duration) -> Result<f64> {
         let workers = threads() * 2;
@@ -334,36 +295,5 @@ impl House {
             sum += worker??;
         }
         Ok(sum)
-    }
-}
-
-fn email(number: usize) -> String {
-    format!("person-{number}@bench.example")
-}
-
-/// A kept connection.
-struct Connection(SendRequest<Full<Bytes>>);
-
-impl Connection {
-    async fn open(shipped: &Shipped) -> Result<Self> {
-        let stream = TcpStream::connect(shipped.server.public).await?;
-        stream.set_nodelay(true)?;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        // It ends when its sender is dropped; an error shows in the sender's next request.
-        tokio::spawn(connection);
-        Ok(Self(sender))
-    }
-
-    async fn post(&mut self, path: &str, body: &Value) -> Result<Value> {
-        let request = Request::post(path)
-            .header(header::HOST, "127.0.0.1")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body.to_string())))?;
-        self.0.ready().await?;
-        let response = self.0.send_request(request).await.context("no answer from the server")?;
-        let status = response.status();
-        let answer = response.into_body().collect().await?.to_bytes();
-        ensure!(status.is_success(), "{path} answered {status}: {}", String::from_utf8_lossy(&answer));
-        Ok(serde_json::from_slice(&answer)?)
     }
 }
