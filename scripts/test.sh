@@ -9,6 +9,7 @@ NEXTEST_VERSION=0.9.151
 require_rust
 require_build_tools
 scripts/install-postgres.sh
+scripts/install-smtp-server.sh
 
 # What a developer's shell happens to hold must not decide what a test sees.
 postgres_data_dir="$TENANTRY_DATA_DIR"

@@ -39,6 +39,7 @@ mod journal_postgres;
 mod layout;
 mod ledger;
 mod mail;
+mod mail_tls;
 mod model;
 mod overload;
 mod post_office;

@@ -44,13 +44,22 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
 impl ServerProcess {
     /// On a test's database, with further flags of `tenantry serve`.
     pub async fn on(db: &TestDb, flags: &[&str]) -> Self {
+        Self::on_with(db, flags, &[]).await
+    }
+
+    /// The same, with further variables.
+    pub async fn on_with(db: &TestDb, flags: &[&str], variables: &[(&str, String)]) -> Self {
         let (server, owner) = (db.server_info.url(), db.owner_info.url());
         let urls = ["--database-url", &server, "--owner-database-url", &owner];
-        Self::start(tempfile::tempdir().unwrap(), &[&urls, flags].concat()).await
+        Self::start_with(tempfile::tempdir().unwrap(), &[&urls, flags].concat(), variables).await
     }
 
     /// In a data directory of its own.
     pub async fn start(data: TempDir, flags: &[&str]) -> Self {
+        Self::start_with(data, flags, &[]).await
+    }
+
+    async fn start_with(data: TempDir, flags: &[&str], variables: &[(&str, String)]) -> Self {
         let tenantry = binary("tenantry");
         let (port, admin) = (free_port(), free_port());
         let log = std::fs::File::create(data.path().join("server.log")).unwrap();
@@ -61,6 +70,7 @@ impl ServerProcess {
             .env("TENANTRY_LISTEN", format!("127.0.0.1:{port}"))
             .env("TENANTRY_ADMIN_LISTEN", format!("127.0.0.1:{admin}"))
             .envs(UNLIMITED.map(|name| (name, "0")))
+            .envs(variables.iter().map(|(name, value)| (*name, value)))
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# The mail server that tests of mail talk to (aiosmtpd), into a Python environment of its own under target/.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+VENV="$TARGET_DIR/smtp-server"
+WANTED=tests/foreign/smtp/requirements.txt
+
+# The copy is made last, so half an installation is begun anew.
+cmp -s "$WANTED" "$VENV/installed.txt" && [ -x "$VENV/bin/python" ] && exit 0
+have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null || {
+    say "Installing Python"
+    apt_install python3 python3-venv || die "the mail server of the tests needs Python with venv. \
+Ask an administrator for: apt-get install python3 python3-venv"
+}
+say "Installing aiosmtpd into $VENV"
+python3 -m venv --clear "$VENV"
+"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$WANTED" >&2
+cp "$WANTED" "$VENV/installed.txt"
