@@ -264,6 +264,45 @@ pub async fn remove<B>(write: Write<B>, member: MemberAccess) -> Result<(Write<B
     Ok((write, receipt))
 }
 
+/// Takes a person out of every tenant, by their own wish. Each step is known again when the request is repeated.
+///
+/// # Errors
+/// ERR-VAL-422 `last_owner`: found before anything is done, but for a race with another owner's loss. ERR-SYS-503.
+pub async fn leave_all<B>(write: &mut Write<B>, person: PersonId) -> Result<(), Problem> {
+    let unknown = || Problem::unavailable("access_unknown");
+    let memberships = write.app.access.current(false)?.memberships(person).ok_or_else(unknown)?;
+    for member in &memberships {
+        let looked = write.app.engine.look::<Tenant>(member.tenant.0).await;
+        let (tenant, _) = looked.map_err(|_| Problem::unavailable("database"))?;
+        let owners = tenant.existing().map(|tenant| &tenant.owners);
+        if owners.is_some_and(|owners| owners.len() == 1 && owners.contains_key(&person)) {
+            return Err(Problem::rule("last_owner"));
+        }
+    }
+    let from = write.tenant;
+    for member in &memberships {
+        // What happens in a tenant is told there.
+        write.tenant = Some(member.tenant);
+        let left = leave(write, *member).await;
+        write.tenant = from;
+        left?;
+    }
+    Ok(())
+}
+
+async fn leave<B>(write: &Write<B>, member: MemberAccess) -> Result<(), Problem> {
+    let of = member.membership;
+    if member.role == Role::Owner {
+        let because = OwnershipLoss::Removed;
+        let command = TenantCommand::RemoveOwner { person: member.person, because };
+        let decided = step::<Tenant, _>(write, "give_up", member.tenant.0, &of, command).await?;
+        follow(write, &decided, Consequence::Follow, of, MembershipCommand::Remove).await?;
+    }
+    let receipt = step::<Membership, _>(write, "leave", of.0, &of, MembershipCommand::Remove).await?;
+    write.applied(&receipt).await;
+    Ok(())
+}
+
 /// What the tenant is to decide.
 #[derive(Clone, Copy, Debug)]
 enum Decision {

@@ -32,7 +32,8 @@ pub async fn step<D: Decider, B>(
     command: D::Command,
 ) -> Result<Receipt, DispatchError<D::Rejection>> {
     let idempotency = write.metadata().command_id.map(|whole| Idempotency {
-        id: CommandId(Uuid::new_v5(&whole.0, name.as_bytes())),
+        // One request may take the same step on several streams.
+        id: CommandId(Uuid::new_v5(&Uuid::new_v5(&whole.0, name.as_bytes()), id.as_bytes())),
         fingerprint: fingerprint(name, asked),
     });
     write.app.engine.dispatch::<D>(id, command, context(write, name, idempotency, None)).await

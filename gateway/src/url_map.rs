@@ -199,6 +199,13 @@ pub fn url_map() -> UrlMap {
             routes!(me::update_profile::update_profile),
         )
         .at(
+            Endpoint::delete("/api/v1/users/me", "profile:forget")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller)
+                .fresh(),
+            routes!(me::forget::forget),
+        )
+        .at(
             Endpoint::put("/api/v1/users/me/password", "passwords:change")
                 .roles(MEMBERS)
                 .tenant(TenantRule::Caller),

@@ -170,6 +170,18 @@ impl AccessMemory {
             .collect()
     }
 
+    /// All memberships of a person but those that were removed, also invitations. `None`: one can't be folded, so nobody
+    /// knows whose it is.
+    pub fn memberships(&self, person: PersonId) -> Option<Vec<MemberAccess>> {
+        let known = self.read();
+        if known.closed.keys().any(|stream| stream.aggregate_type == "membership") {
+            return None;
+        }
+        let all = known.of_person.get(&person).into_iter().flatten();
+        let all = all.filter_map(|membership| known.memberships.get(membership)).map(|(_, access)| *access);
+        Some(all.filter(|access| access.status != MembershipStatus::Removed).collect())
+    }
+
     /// True if a person belongs to a tenant other than this one, be it as an invited or a disabled member.
     pub fn belongs_elsewhere(&self, person: PersonId, tenant: TenantId) -> bool {
         let known = self.read();

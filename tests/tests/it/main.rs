@@ -20,6 +20,7 @@ mod http_audit;
 mod http_bad_input;
 mod http_flags;
 mod http_invitations;
+mod http_leaving;
 mod http_limits;
 mod http_openapi;
 mod http_policies;

@@ -5,6 +5,7 @@ pub mod change_password;
 pub mod confirm_totp;
 pub mod end_session;
 pub mod end_sessions;
+pub mod forget;
 pub mod get;
 pub mod offer_totp;
 pub mod profile;
