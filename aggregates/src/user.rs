@@ -2,9 +2,10 @@
 //! person (REQUIREMENTS §12, ruling 10).
 
 mod sign_in;
+mod tokens;
 
 use chrono::{DateTime, Utc};
-use kernel::{Claim, ClaimChange, Decider, PersonId, Personal, RejectionKind, SessionId, TenantId};
+use kernel::{Claim, ClaimChange, Decider, PersonId, Personal, RejectionKind, SessionId, TenantId, TokenId};
 use schemas::events::UserEvent;
 use schemas::values::{
     EmailAddress, PasswordHash, PersonName, Reason, SecretHash, SessionEnd, TotpSecret, UserStatus,
@@ -15,6 +16,7 @@ pub use sign_in::{
     DEVICES_MAX, LogIn, REFRESH_GRACE, SESSIONS_MAX, SecondFactor, Session, SignIn, TOTP_DIGITS, TOTP_STEP_S,
     Totp,
 };
+pub use tokens::{IssueToken, TOKEN_DAYS, TOKENS_MAX, Token, TokenRejection, Tokens};
 
 /// The claim on a person's e-mail address, in lower case.
 pub const EMAIL_CLAIM: &str = "user.email";
@@ -40,6 +42,7 @@ pub struct Existing {
     /// Nothing personal is known any more, and nothing may be wished.
     pub forgotten: bool,
     pub sign_in: SignIn,
+    pub tokens: Tokens,
 }
 
 /// What a registration says of a person.
@@ -153,7 +156,7 @@ pub enum UserCommand {
     EndSessions {
         because: SessionEnd,
     },
-    /// Those that reach a tenant.
+    /// Those that reach a tenant, and the tokens for it.
     EndSessionsIn {
         tenant: TenantId,
         because: SessionEnd,
@@ -171,6 +174,11 @@ pub enum UserCommand {
         recovery_codes: Vec<SecretHash>,
     },
     RemoveMfa,
+    IssueToken(Box<IssueToken>),
+    /// One that ended, or never was, is void already.
+    RevokeToken {
+        token: TokenId,
+    },
     /// CON-COMP-001: erasure. Whatever is personal reads as forgotten, everywhere and for ever.
     Forget,
 }
@@ -205,6 +213,8 @@ pub enum UserRejection {
     SessionEnded,
     #[error("the token has a successor that is in use")]
     TokenReused,
+    #[error(transparent)]
+    Token(#[from] TokenRejection),
 }
 
 impl kernel::Rejection for UserRejection {
@@ -222,6 +232,7 @@ impl kernel::Rejection for UserRejection {
             | Self::NoSecondFactor
             | Self::SessionEnded
             | Self::TokenReused => RejectionKind::Rule,
+            Self::Token(rejection) => rejection.kind(),
         }
     }
 
@@ -240,13 +251,14 @@ impl kernel::Rejection for UserRejection {
             Self::NoSecondFactor => "mfa_not_set",
             Self::SessionEnded => "session_expired",
             Self::TokenReused => "token_reused",
+            Self::Token(rejection) => rejection.detail(),
         }
     }
 }
 
 impl Decider for User {
     const TYPE: &'static str = "user";
-    const SNAPSHOT_VERSION: u32 = 3;
+    const SNAPSHOT_VERSION: u32 = 4;
 
     type Command = UserCommand;
     type Event = UserEvent;
@@ -335,13 +347,15 @@ impl Decider for User {
                 Ok(unless(!known, || UserEvent::SessionRevoked { session, because }))
             }
             UserCommand::EndSessions { because } => {
-                let none = known()?.sign_in.sessions.is_empty();
+                let user = known()?;
+                let none = user.sign_in.sessions.is_empty() && user.tokens.is_empty();
                 Ok(unless(none, || UserEvent::SessionsRevoked { because }))
             }
-            UserCommand::EndSessionsIn { tenant, because } => Ok(known()?.sign_in.end_in(tenant, because)),
+            UserCommand::EndSessionsIn { tenant, because } => Ok(known()?.end_in(tenant, because)),
             UserCommand::EnrolTotp { secret, code, recovery_codes, by, now } => {
                 let user = enabled()?;
-                user.sign_in.enrol(user.person, secret, &code, recovery_codes, by, now)
+                let enrolled = user.sign_in.enrol(user.person, secret, &code, recovery_codes, by, now)?;
+                Ok(user.and_no_tokens(enrolled))
             }
             UserCommand::ReplaceRecoveryCodes { recovery_codes } => {
                 enabled()?.sign_in.replace_recovery_codes(recovery_codes)
@@ -350,6 +364,8 @@ impl Decider for User {
                 let none = known()?.sign_in.totp.is_none();
                 Ok(unless(none, || UserEvent::MfaRemoved {}))
             }
+            UserCommand::IssueToken(wish) => Ok(enabled()?.issue_token(*wish)?),
+            UserCommand::RevokeToken { token } => Ok(known()?.tokens.revoke(token)),
         }
     }
 
@@ -367,12 +383,15 @@ impl Decider for User {
                 disabled: *status == UserStatus::Disabled,
                 forgotten: false,
                 sign_in: SignIn::default(),
+                tokens: Tokens::default(),
             });
         }
         // A stream begins with the registration, so there is nothing that could happen before.
         let Some(user) = self.existing.as_mut() else { return };
+        user.tokens.evolve(event);
         match event {
-            UserEvent::Registered { .. } => {}
+            UserEvent::Registered { .. } | UserEvent::TokenIssued { .. } | UserEvent::TokenRevoked { .. } => {
+            }
             UserEvent::ProfileUpdated { first_name, last_name } => {
                 if first_name.is_some() {
                     user.first_name.clone_from(first_name);
@@ -442,7 +461,9 @@ impl Decider for User {
             | UserEvent::MfaEnrolled { .. }
             | UserEvent::MfaVerified { .. }
             | UserEvent::RecoveryCodesReplaced { .. }
-            | UserEvent::MfaRemoved {} => Vec::new(),
+            | UserEvent::MfaRemoved {}
+            | UserEvent::TokenIssued { .. }
+            | UserEvent::TokenRevoked { .. } => Vec::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use aggregates::membership::Grant;
 use aggregates::tenant::{Provision, Trial};
-use aggregates::user::{LogIn, SecondFactor};
+use aggregates::user::{IssueToken, LogIn, SecondFactor};
 use aggregates::{
     Application, ApplicationCommand, Membership, MembershipCommand, Policy, PolicyCommand, RoleCommand,
     Tenant, TenantCommand, User, UserCommand,
@@ -321,6 +321,23 @@ fn sign_in_command() -> impl Strategy<Value = UserCommand> {
         }),
         1 => a_hash().prop_map(|hash| UserCommand::ReplaceRecoveryCodes { recovery_codes: vec![hash] }),
         1 => Just(UserCommand::RemoveMfa),
+        3 => (0..6_u128, a_hash(), a_time(), 0..400_i64).prop_map(|(number, hash, now, days)| {
+            UserCommand::IssueToken(Box::new(IssueToken {
+                token: Uuid::from_u128(number).into(),
+                tenant: Uuid::from_u128(number % 2).into(),
+                name: "x".parse().unwrap(),
+                permissions: ["users:*".parse().unwrap()].into(),
+                hash,
+                second_factor: false,
+                now,
+                expires_at: now + chrono::TimeDelta::days(days),
+            }))
+        }),
+        2 => (0..6_u128)
+            .prop_map(|number| UserCommand::RevokeToken { token: Uuid::from_u128(number).into() }),
+        1 => (0..2_u128, word(SessionEnd::ALL)).prop_map(|(tenant, because)| {
+            UserCommand::EndSessionsIn { tenant: Uuid::from_u128(tenant).into(), because }
+        }),
     ]
 }
 

@@ -37,7 +37,7 @@ pub enum ActorKind {
     User,
     /// A person acting for the platform.
     Operator,
-    /// Tenantry itself: a process manager, a timer.
+    /// Tenantry itself: a process manager, a timer; or a service of ours beside it.
     System,
     /// A managed application with an API key.
     Application,

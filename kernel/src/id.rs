@@ -48,6 +48,8 @@ id! {
     EventId,
     /// A person signed in somewhere, from login to its end.
     SessionId,
+    /// A person's access token for scripts, until it expires or is revoked.
+    TokenId,
     /// One wish, however often it is sent: derived from a caller's `Idempotency-Key` or from the causing event.
     CommandId,
     /// Ties a request to everything it led to; the W3C trace id (128 bits).

@@ -3,6 +3,7 @@
 mod grants;
 mod sign_in;
 mod tenant;
+mod tokens;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -20,6 +21,8 @@ use uuid::Uuid;
 use grants::GrantBook;
 pub use grants::{MemberGrants, RoleAccess};
 pub use tenant::TenantAccess;
+pub use tokens::TokenAccess;
+use tokens::TokenBook;
 
 /// For how long an ended session is remembered: longer than the longest access token, 15 minutes, with room for clocks
 /// that differ. After that no token of it is valid anyway.
@@ -86,6 +89,8 @@ struct Known {
     by_person: HashMap<(TenantId, PersonId), MembershipId>,
     /// What members were given beside their roles.
     grants: GrantBook,
+    /// What people's scripts act with.
+    tokens: TokenBook,
     /// Every membership a person ever had.
     of_person: HashMap<PersonId, BTreeSet<MembershipId>>,
     /// Sessions that ended by themselves, while a token of theirs may be valid.
@@ -155,8 +160,7 @@ impl AccessMemory {
     /// A tenant and a membership may have ended it too: they say so themselves.
     pub fn session_stands(&self, person: PersonId, session: SessionId, began_at: Position) -> bool {
         let known = self.read();
-        !known.ended.contains_key(&session)
-            && known.people.get(&person).is_none_or(|(_, person)| began_at >= person.ended_at)
+        !known.ended.contains_key(&session) && known.person_stands(person, began_at)
     }
 
     /// The memberships of a person that are active, in the order of their ids.
@@ -268,6 +272,7 @@ impl Known {
             return Ok(());
         }
         let person = &mut self.people.get_mut(&id).ok_or_else(|| unknown("person"))?.1;
+        self.tokens.fold(envelope, id, person.ended_at, &event);
         match event {
             UserEvent::Activated {} => person.active = true,
             UserEvent::Disabled { .. } | UserEvent::SubjectForgotten {} => {
@@ -279,8 +284,10 @@ impl Known {
             UserEvent::PasswordChanged { .. } | UserEvent::SessionsRevoked { .. } => {
                 person.ended_at = position;
             }
-            // Registered and the end of one session were folded above; the others end nothing and open nothing.
+            // Registered, tokens and the end of one session were folded above; the others end nothing and open nothing.
             UserEvent::Registered { .. }
+            | UserEvent::TokenIssued { .. }
+            | UserEvent::TokenRevoked { .. }
             | UserEvent::ProfileUpdated { .. }
             | UserEvent::EmailChanged { .. }
             | UserEvent::PasswordRehashed { .. }
@@ -384,6 +391,7 @@ impl MemoryProjection for AccessMemory {
             memberships,
             by_person,
             grants,
+            tokens,
             of_person,
             ended,
             ended_in_order,
@@ -391,6 +399,7 @@ impl MemoryProjection for AccessMemory {
         } = &mut *known;
         closed.retain(|_, of| *of != shard);
         grants.reset(shard);
+        tokens.reset(shard);
         ended.retain(|_, of| *of != shard);
         ended_in_order.retain(|(_, session)| ended.contains_key(session));
         keys.retain(|_, (of, _)| *of != shard);

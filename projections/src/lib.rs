@@ -18,7 +18,9 @@ use std::sync::Arc;
 
 use engine::projection::Projection;
 
-pub use access::{AccessMemory, KeyAccess, MemberAccess, MemberGrants, RoleAccess, TenantAccess};
+pub use access::{
+    AccessMemory, KeyAccess, MemberAccess, MemberGrants, RoleAccess, TenantAccess, TokenAccess,
+};
 pub use application_directory::{ApplicationDirectory, ApplicationRow, KeyRow, KeyStatus};
 pub use audit_trail::{AuditRange, AuditRow, AuditTrail, ExportError};
 pub use flag_memory::{FlagMemory, TenantFlags};

@@ -69,7 +69,9 @@ impl Entity for UserRow {
             | UserEvent::MfaEnrolled { .. }
             | UserEvent::MfaVerified { .. }
             | UserEvent::RecoveryCodesReplaced { .. }
-            | UserEvent::MfaRemoved {} => true,
+            | UserEvent::MfaRemoved {}
+            | UserEvent::TokenIssued { .. }
+            | UserEvent::TokenRevoked { .. } => true,
             UserEvent::Registered { .. }
             | UserEvent::ProfileUpdated { .. }
             | UserEvent::EmailChanged { .. }
@@ -158,7 +160,9 @@ impl UserRow {
             | UserEvent::MfaEnrolled { .. }
             | UserEvent::MfaVerified { .. }
             | UserEvent::RecoveryCodesReplaced { .. }
-            | UserEvent::MfaRemoved {} => {}
+            | UserEvent::MfaRemoved {}
+            | UserEvent::TokenIssued { .. }
+            | UserEvent::TokenRevoked { .. } => {}
         }
     }
 }

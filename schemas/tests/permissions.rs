@@ -181,6 +181,19 @@ proptest! {
     }
 
     #[test]
+    fn where_two_meet_is_all_that_both_stand_for_and_nothing_else(
+        one in any_permission(),
+        other in any_permission(),
+        name in concrete(),
+    ) {
+        let meeting = one.meet(&other);
+        prop_assert_eq!(&meeting, &other.meet(&one));
+        prop_assert_eq!(meeting.is_some(), one.overlaps(&other));
+        let both = one.covers(&name) && other.covers(&name);
+        prop_assert_eq!(meeting.is_some_and(|meeting| meeting.covers(&name)), both, "{} and {}", one, other);
+    }
+
+    #[test]
     fn a_permission_survives_storage(one in any_permission()) {
         let stored = serde_json::to_string(&one).unwrap();
         prop_assert_eq!(serde_json::from_str::<Permission>(&stored).unwrap(), one);

@@ -433,6 +433,8 @@ impl SignIn {
             | UserEvent::Activated {}
             | UserEvent::Disabled { .. }
             | UserEvent::Enabled {}
+            | UserEvent::TokenIssued { .. }
+            | UserEvent::TokenRevoked { .. }
             | UserEvent::SubjectForgotten {} => {}
         }
     }

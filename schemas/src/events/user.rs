@@ -1,13 +1,15 @@
 //! What happens to people: one identity in a deployment, whatever tenants they belong to.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
-use kernel::{Origin, PersonId, Personal, SessionId, TenantId};
+use kernel::{Origin, PersonId, Personal, SessionId, TenantId, TokenId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::values::{
-    EmailAddress, LoginMethod, PasswordChange, PasswordHash, PersonName, Reason, SecretHash, SessionEnd,
-    TotpSecret, UserStatus,
+    EmailAddress, LoginMethod, PasswordChange, PasswordHash, Permission, PersonName, Reason, SecretHash,
+    SessionEnd, TokenName, TotpSecret, UserStatus,
 };
 
 /// The events of a person. These names are the storage format: add, never rename.
@@ -109,6 +111,24 @@ pub enum UserEvent {
         recovery_codes: Vec<SecretHash>,
     },
     MfaRemoved {},
+    /// A personal access token.
+    TokenIssued {
+        token: TokenId,
+        /// The only tenant that it is for.
+        tenant: TenantId,
+        name: Personal<TokenName>,
+        /// It does no more than these stand for, nor more than the person may.
+        permissions: BTreeSet<Permission>,
+        /// Of its secret.
+        hash: SecretHash,
+        /// The session that it was issued in had shown a second factor.
+        second_factor: bool,
+        at: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    },
+    TokenRevoked {
+        token: TokenId,
+    },
     /// Every personal field of the person's reads as forgotten from here on; the key goes right after.
     SubjectForgotten {},
 }
@@ -132,6 +152,8 @@ event_names! { UserEvent {
     MfaVerified = "user.mfa_verified" v "1": "The person showed the second factor.";
     RecoveryCodesReplaced = "user.recovery_codes_replaced" v "1": "The person has other recovery codes; the former are void.";
     MfaRemoved = "user.mfa_removed" v "1": "The person has no second factor any more.";
+    TokenIssued = "user.token_issued" v "1": "The person has another access token, for one tenant and for some permissions.";
+    TokenRevoked = "user.token_revoked" v "1": "An access token of the person's is void.";
     SubjectForgotten = "user.subject_forgotten" v "1": "Whatever is personal of the person is forgotten, for ever.";
 } }
 

@@ -33,7 +33,7 @@ pub use lifecycle::{
     UserStatus,
 };
 pub use names::{
-    ApplicationName, PersonName, Reason, ReasonCode, RoleDescription, RoleName, Slug, TenantName,
+    ApplicationName, PersonName, Reason, ReasonCode, RoleDescription, RoleName, Slug, TenantName, TokenName,
 };
 pub use password::{LoginMethod, PasswordChange, PasswordHash, SessionEnd, TotpSecret};
 pub use password_policy::{PasswordLength, PasswordPolicy, PasswordStrength};

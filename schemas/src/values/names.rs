@@ -45,6 +45,11 @@ text_value! {
 }
 
 text_value! {
+    /// What a person calls an access token of theirs: one printable line of 1 to 100 characters, trimmed.
+    hidden TokenName, |text| line("a token's name", text, 100)
+}
+
+text_value! {
     /// Why somebody did something, in their words: one printable line of 1 to 500 characters, trimmed.
     hidden Reason, |text| line("a reason", text, 500)
 }

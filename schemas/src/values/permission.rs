@@ -66,6 +66,17 @@ impl Permission {
         let ((resource, action), (of, what)) = (self.parts(), other.parts());
         meet(resource, of) && meet(action, what)
     }
+
+    /// What both stand for, if there is anything.
+    pub fn meet(&self, other: &Self) -> Option<Self> {
+        fn narrower<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
+            if part_covers(one, other) { Some(other) } else { part_covers(other, one).then_some(one) }
+        }
+        let ((resource, action), (of, what)) = (self.parts(), other.parts());
+        let (resource, action) = (narrower(resource, of)?, narrower(action, what)?);
+        // Two parts of different permissions can be longer together than one permission may be.
+        format!("{resource}:{action}").parse().ok()
+    }
 }
 
 /// A name, or a wildcard.

@@ -1,7 +1,7 @@
 //! What the memory of access knows of how people sign in.
 
 use engine::projection::MemoryProjection;
-use kernel::{Personal, ShardId};
+use kernel::{Personal, ShardId, TokenId};
 use projections::AccessMemory;
 use schemas::events::{MembershipEvent, TenantEvent, UserEvent};
 use schemas::values::{PasswordPolicy, Plan, Role};
@@ -59,4 +59,43 @@ fn whether_a_person_has_a_second_factor_is_known_as_it_changes() {
     assert!(access.has_second_factor(person(1)));
     access.apply(&to_user(1, UserEvent::MfaRemoved {})).unwrap();
     assert!(!access.has_second_factor(person(1)));
+}
+
+/// Memory holds no more of a person's tokens than the aggregate lets there be: what ended or expired leaves.
+#[test]
+fn a_token_that_ended_or_expired_leaves_when_the_next_is_issued() {
+    let access = AccessMemory::new();
+    let day = |n: i64| chrono::DateTime::from_timestamp(1_800_000_000 + n * 86_400, 0).unwrap();
+    let id = |n: u128| TokenId(uuid::Uuid::from_u128(n));
+    let mut position = 10;
+    let mut happens = |event: UserEvent| {
+        position += 1;
+        let envelope = kernel::Envelope { position: kernel::Position(position), ..to_user(1, event) };
+        access.apply(&envelope).unwrap();
+    };
+    let issued = |n: u128, at: i64| UserEvent::TokenIssued {
+        token: id(n),
+        tenant: tenant(1),
+        name: Personal::new(person(1), "script".parse().unwrap()),
+        permissions: ["users:*".parse().unwrap()].into(),
+        hash: "a".repeat(64).parse().unwrap(),
+        second_factor: false,
+        at: day(at),
+        expires_at: day(at + 10),
+    };
+    let known = || (1..6).filter(|n| access.token(id(*n)).is_some()).collect::<Vec<_>>();
+    access.apply(&registered(1, "ann@acme.example", "Archer")).unwrap();
+    happens(issued(1, 0));
+    happens(issued(2, 5));
+    assert_eq!(known(), [1, 2]);
+    happens(issued(3, 10));
+    assert_eq!(known(), [2, 3], "the first has expired");
+    happens(UserEvent::SessionsRevoked { because: schemas::values::SessionEnd::Logout });
+    assert_eq!(known(), [2, 3], "they are told that they have ended");
+    happens(issued(4, 11));
+    happens(issued(5, 11));
+    happens(UserEvent::TokenRevoked { token: id(5) });
+    assert_eq!(known(), [4]);
+    access.reset(ShardId(0));
+    assert_eq!(known(), [] as [u128; 0]);
 }

@@ -387,6 +387,26 @@ fn a_second_factor_is_enrolled_by_its_first_code_and_asked_for_from_then_on() {
         .then([logged_in(1, 60, true)]);
 }
 
+/// Whoever else has the password may have issued a token.
+#[test]
+fn a_second_factor_that_is_new_ends_all_tokens() {
+    let token = id(0x701).into();
+    let issued = UserEvent::TokenIssued {
+        token,
+        tenant: id(1).into(),
+        name: p(value("Export")),
+        permissions: [value("users:*")].into(),
+        hash: secret_hash('a'),
+        second_factor: false,
+        at: at(0),
+        expires_at: at(DAY),
+    };
+    and_then([issued])
+        .when(enrol(code(0), 0))
+        .then([enrolled(0), UserEvent::TokenRevoked { token }])
+        .and_again_nothing();
+}
+
 /// RFC 6238 §5.2: a code is accepted once.
 #[test]
 fn a_code_signs_in_once_and_no_older_one_after_it() {
