@@ -1,18 +1,14 @@
 //! API keys: `tk_<key id>_<secret>`. The secret is shown once and stored hashed (FR-SYS-002).
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kernel::KeyId;
 use schemas::values::{KeyPrefix, SecretHash};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
-use uuid::Uuid;
 use zeroize::Zeroizing;
+
+pub use crate::shown_secret::SECRET_BYTES;
+use crate::shown_secret::ShownSecret;
 
 /// What every key begins with, so that scanners for leaked secrets know it.
 pub const PREFIX: &str = "tk_";
-/// The random bytes of a secret.
-pub const SECRET_BYTES: usize = 32;
 /// How many of a secret's characters are kept to tell keys apart.
 const SHOWN_CHARS: usize = 6;
 
@@ -20,7 +16,7 @@ const SHOWN_CHARS: usize = 6;
 #[derive(Clone)]
 pub struct ApiKey {
     pub id: KeyId,
-    secret: Zeroizing<String>,
+    secret: ShownSecret,
 }
 
 impl std::fmt::Debug for ApiKey {
@@ -32,40 +28,34 @@ impl std::fmt::Debug for ApiKey {
 impl ApiKey {
     /// A new key of a secret's bytes.
     pub fn new(id: KeyId, secret: &[u8; SECRET_BYTES]) -> Self {
-        Self { id, secret: Zeroizing::new(URL_SAFE_NO_PAD.encode(secret)) }
+        Self { id, secret: ShownSecret::new(secret) }
     }
 
     /// Reads what a caller sent; `None` if it can't be one of ours.
     pub fn parse(text: &str) -> Option<Self> {
-        let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
-        if id.len() != 32 || !id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)) {
-            return None;
-        }
-        let fits = secret.len() == 43
-            && secret.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        fits.then(|| {
-            Some(Self { id: KeyId(Uuid::try_parse(id).ok()?), secret: Zeroizing::new(secret.to_owned()) })
-        })?
+        let (id, secret) = ShownSecret::parse(PREFIX, text)?;
+        Some(Self { id: KeyId(id), secret })
     }
 
     /// The whole key, to be shown once.
     pub fn reveal(&self) -> Zeroizing<String> {
-        Zeroizing::new(format!("{PREFIX}{}_{}", self.id.0.simple(), *self.secret))
+        self.secret.reveal(PREFIX, self.id.0)
     }
 
-    /// The SHA-256 of the secret: 256 random bits need no slower hash.
+    /// What of the secret is stored.
     pub fn hash(&self) -> SecretHash {
-        hex::encode(Sha256::digest(self.secret.as_bytes())).parse().expect("64 lower-case hex digits")
+        self.secret.hash()
     }
 
     /// The first characters of the secret.
     pub fn prefix(&self) -> KeyPrefix {
-        self.secret[..SHOWN_CHARS].parse().expect("URL-safe base64 is made of a prefix's characters")
+        let shown = self.secret.beginning(SHOWN_CHARS);
+        shown.parse().expect("URL-safe base64 is made of a prefix's characters")
     }
 
-    /// True if the stored hash is this key's; takes the same time either way.
-    pub fn matches(&self, hash: &SecretHash) -> bool {
-        self.hash().as_str().as_bytes().ct_eq(hash.as_str().as_bytes()).into()
+    /// True if the stored hash is this key's; takes the same time either way, and as long if there is none.
+    pub fn matches(&self, hash: Option<&SecretHash>) -> bool {
+        self.secret.matches(hash)
     }
 }
 
@@ -73,6 +63,7 @@ impl ApiKey {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     proptest! {
         /// FR-SYS-002
@@ -81,10 +72,10 @@ mod tests {
             let key = ApiKey::new(KeyId(Uuid::from_u128(id)), &secret);
             let read = ApiKey::parse(&key.reveal()).unwrap();
             prop_assert_eq!(read.id, key.id);
-            prop_assert!(read.matches(&key.hash()));
+            prop_assert!(read.matches(Some(&key.hash())));
             prop_assert!(key.reveal().contains(key.prefix().as_str()));
             let stranger = ApiKey::new(key.id, &other);
-            prop_assert_eq!(stranger.matches(&key.hash()), other == secret);
+            prop_assert_eq!(stranger.matches(Some(&key.hash())), other == secret);
         }
 
         #[test]

@@ -1,4 +1,5 @@
-//! From credentials to a caller: access tokens and API keys (REQUIREMENTS §3).
+//! From credentials to a caller: access tokens, API keys, personal access tokens, tokens that services sign
+//! (REQUIREMENTS §3).
 
 use axum::http::{HeaderMap, header};
 use chrono::{DateTime, Utc};
@@ -9,6 +10,7 @@ use uuid::Uuid;
 
 use crate::api_key::{self, ApiKey};
 use crate::caller::{Caller, Login};
+use crate::personal_token::{self, Limited, PersonalToken};
 use crate::problem::Problem;
 use crate::state::App;
 use crate::token::Claims;
@@ -24,9 +26,14 @@ pub fn authenticate(app: &App, headers: &HeaderMap, stale: bool) -> Result<Calle
     if credentials.starts_with(api_key::PREFIX) {
         return application(app.access.current(stale)?, credentials, now);
     }
-    let claims =
-        app.keys.tokens.verify(credentials, now).map_err(|_| Problem::unauthenticated("invalid_token"))?;
-    let caller = holder(claims)?;
+    let caller = if credentials.starts_with(personal_token::PREFIX) {
+        limited(app.access.current(stale)?, credentials, now)?
+    } else {
+        match app.keys.tokens.verify(credentials, now) {
+            Ok(claims) => holder(claims)?,
+            Err(_) => return service(app, credentials, now),
+        }
+    };
     if let Some(person) = caller.person() {
         still_stands(app.access.current(stale)?, &caller, person)?;
     }
@@ -52,8 +59,7 @@ fn application(access: &AccessMemory, credentials: &str, now: DateTime<Utc>) -> 
     let key = ApiKey::parse(credentials).ok_or_else(refused)?;
     let known = access.key(key.id);
     // A key that is not there is compared too.
-    let dummy = || "0".repeat(64).parse().expect("64 hex digits");
-    let matches = key.matches(&known.as_ref().map_or_else(dummy, |known| known.hash.clone()));
+    let matches = key.matches(known.as_ref().map(|known| &known.hash));
     let known = known.filter(|known| matches && known.is_usable(now)).ok_or_else(refused)?;
     Ok(Caller {
         actor: Actor { kind: ActorKind::Application, id: known.application.to_string() },
@@ -61,6 +67,43 @@ fn application(access: &AccessMemory, credentials: &str, now: DateTime<Utc>) -> 
         scopes: known.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
         tenant: None,
         session: None,
+        limited: None,
+    })
+}
+
+/// A person, by a token of theirs: in its tenant, in the role they have there now, within its permissions. An unknown token,
+/// a wrong secret, a revoked and an expired one look and time alike (CON-SEC-009).
+fn limited(access: &AccessMemory, credentials: &str, now: DateTime<Utc>) -> Result<Caller, Problem> {
+    let refused = || Problem::unauthenticated("invalid_token");
+    let token = PersonalToken::parse(credentials).ok_or_else(refused)?;
+    let known = access.token(token.id);
+    // A token that is not there is compared too.
+    let matches = token.matches(known.as_ref().map(|known| &known.hash));
+    let known = known.filter(|known| matches && known.is_usable(now)).ok_or_else(refused)?;
+    let member = access.membership(known.tenant, known.person).ok_or_else(Problem::session_ended)?;
+    Ok(Caller {
+        scopes: known.permissions.iter().map(|permission| permission.as_str().to_owned()).collect(),
+        limited: Some(Limited {
+            token: token.id,
+            permissions: known.permissions,
+            began_at: known.began_at,
+            second_factor: known.second_factor,
+        }),
+        ..Caller::of_person(known.person, Some(known.tenant), Some(member.role))
+    })
+}
+
+/// A service of ours, by a token that it signed itself. It is asked last, so that nothing else takes longer for it.
+fn service(app: &App, credentials: &str, now: DateTime<Utc>) -> Result<Caller, Problem> {
+    let service = app.services.verify(credentials, now);
+    let service = service.map_err(|_| Problem::unauthenticated("invalid_token"))?;
+    Ok(Caller {
+        actor: service.actor(),
+        role: Some(Role::InternalService),
+        scopes: service.scopes.clone(),
+        tenant: None,
+        session: None,
+        limited: None,
     })
 }
 
@@ -81,6 +124,7 @@ fn holder(claims: Claims) -> Result<Caller, Problem> {
         scopes: claims.scopes,
         tenant: claims.tid,
         session: Some(session),
+        limited: None,
     };
     match claims.role {
         // A machine has a key; a tenant's role without a tenant is nothing, and nobody's is the persons' alone.
@@ -90,10 +134,14 @@ fn holder(claims: Claims) -> Result<Caller, Problem> {
     }
 }
 
-/// A token outlives nothing it rests on: the session, and the person (revocation is immediate).
+/// A token outlives nothing it rests on: the session, if it is one's, and the person (revocation is immediate).
 fn still_stands(access: &AccessMemory, caller: &Caller, person: PersonId) -> Result<(), Problem> {
-    let session = caller.session.ok_or_else(Problem::session_ended)?;
-    let stands = access.session_stands(person, session.id, session.began_at)
+    let goes_on = match (&caller.session, &caller.limited) {
+        (Some(session), _) => access.session_stands(person, session.id, session.began_at),
+        (None, Some(limited)) => access.person_stands(person, limited.began_at),
+        (None, None) => false,
+    };
+    let stands = goes_on
         && match access.person(person) {
             // A platform role is the identity provider's to give; a person that is known must not be disabled.
             Some(UserStatus::Disabled) => false,
@@ -109,20 +157,20 @@ fn still_stands(access: &AccessMemory, caller: &Caller, person: PersonId) -> Res
 /// # Errors
 /// ERR-AUTH-440; ERR-AUTH-403 `wrong_org`: the person does not belong to the tenant that was picked; ERR-SYS-503.
 pub fn in_tenant(app: &App, caller: &mut Caller, stale: bool) -> Result<(), Problem> {
-    let (Some(tenant), Some(session)) = (caller.tenant, caller.session) else { return Ok(()) };
+    let (Some(tenant), Some(began_at)) = (caller.tenant, caller.began_at()) else { return Ok(()) };
     if caller.is_platform() {
         return Ok(());
     }
     let access = app.access.current(stale)?;
-    let ended = access.tenant(tenant).is_some_and(|tenant| session.began_at < tenant.ended_at);
+    let ended = access.tenant(tenant).is_some_and(|tenant| began_at < tenant.ended_at);
     if let Some(person) = caller.person() {
         let member = access.membership(tenant, person);
         let active = member.filter(|member| member.status == MembershipStatus::Active);
         if caller.role.is_none() {
             caller.role = Some(active.ok_or_else(|| Problem::forbidden("wrong_org"))?.role);
         }
-        let stands = active
-            .is_some_and(|member| Some(member.role) == caller.role && session.began_at >= member.ended_at);
+        let stands =
+            active.is_some_and(|member| Some(member.role) == caller.role && began_at >= member.ended_at);
         if !stands {
             return Err(Problem::session_ended());
         }

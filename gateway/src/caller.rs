@@ -5,7 +5,9 @@ use kernel::{Actor, ActorKind, ApplicationId, PersonId, Position, SessionId, Ten
 use projections::Scope as Sight;
 use schemas::values::{Role, Scope};
 
+use crate::personal_token::Limited;
 use crate::problem::Problem;
+use crate::services::ACTOR_PREFIX;
 
 /// The authenticated principal of a request.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,8 +19,10 @@ pub struct Caller {
     pub scopes: Vec<String>,
     /// The tenant the credentials, or `x-org`, are about. `None`: the whole platform, or nothing.
     pub tenant: Option<TenantId>,
-    /// `None` for keys.
+    /// `None` for whatever is no session: keys, personal access tokens, services.
     pub session: Option<Login>,
+    /// The personal access token that was used.
+    pub limited: Option<Limited>,
 }
 
 /// What a token says of the session it belongs to.
@@ -37,13 +41,13 @@ impl Caller {
     /// Nobody we know.
     pub fn stranger() -> Self {
         let actor = Actor { kind: ActorKind::Anonymous, id: "anonymous".to_owned() };
-        Self { actor, role: None, scopes: Vec::new(), tenant: None, session: None }
+        Self { actor, role: None, scopes: Vec::new(), tenant: None, session: None, limited: None }
     }
 
     /// A person, in a role of theirs if they act in one.
     pub fn of_person(person: PersonId, tenant: Option<TenantId>, role: Option<Role>) -> Self {
         let actor = Actor { kind: ActorKind::User, id: person.to_string() };
-        Self { actor, role, scopes: Vec::new(), tenant, session: None }
+        Self { actor, role, scopes: Vec::new(), tenant, session: None, limited: None }
     }
 
     pub fn role_name(&self) -> &'static str {
@@ -65,6 +69,30 @@ impl Caller {
             ActorKind::User | ActorKind::Operator => self.actor.id.parse().ok(),
             ActorKind::Application | ActorKind::System | ActorKind::Anonymous => None,
         }
+    }
+
+    /// The name of the internal service, if one signed the token.
+    pub fn service(&self) -> Option<&str> {
+        let is_service = self.actor.kind == ActorKind::System && self.role == Some(Role::InternalService);
+        is_service.then(|| self.actor.id.strip_prefix(ACTOR_PREFIX)).flatten()
+    }
+
+    /// True unless the credentials are limited to permissions that don't stand for an action.
+    pub fn is_within(&self, action: &str) -> bool {
+        self.limited.as_ref().is_none_or(|limited| limited.covers(action))
+    }
+
+    /// Where in the journal begins what the credentials rest on: whatever ended it stands after that. `None`: they rest on
+    /// nothing that ends by an event of a person or a tenant.
+    pub fn began_at(&self) -> Option<Position> {
+        let session = self.session.map(|session| session.began_at);
+        session.or_else(|| self.limited.as_ref().map(|limited| limited.began_at))
+    }
+
+    /// True if a second factor was part of the sign-in.
+    pub fn second_factor(&self) -> bool {
+        self.session.is_some_and(|session| session.second_factor)
+            || self.limited.as_ref().is_some_and(|limited| limited.second_factor)
     }
 
     /// The person and the session, of whoever signed in.

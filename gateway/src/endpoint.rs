@@ -52,6 +52,8 @@ pub struct Endpoint {
     pub roles: &'static [Role],
     /// Applications whose key has this scope.
     pub scope: Option<Scope>,
+    /// Internal services with this scope.
+    pub service: Option<&'static str>,
     pub tenant: TenantRule,
     /// What is acted on: its type, and the path parameter that names it.
     pub resource: Option<(&'static str, &'static str)>,
@@ -79,6 +81,7 @@ impl Endpoint {
             anyone: false,
             roles: &[],
             scope: None,
+            service: None,
             tenant: TenantRule::Platform,
             resource: None,
             mutates,
@@ -125,6 +128,12 @@ impl Endpoint {
     /// Applications with this scope may.
     pub const fn scope(mut self, scope: Scope) -> Self {
         self.scope = Some(scope);
+        self
+    }
+
+    /// Internal services with this scope may.
+    pub const fn service(mut self, scope: &'static str) -> Self {
+        self.service = Some(scope);
         self
     }
 

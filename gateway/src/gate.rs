@@ -204,7 +204,7 @@ fn check(
         caller: &call.caller,
         kind: known.kind,
         holds: known.holds,
-        mfa: call.caller.session.is_some_and(|session| session.second_factor),
+        mfa: call.caller.second_factor(),
         resource: known.resource,
         connected: known.connected,
         mutates: endpoint.mutates,

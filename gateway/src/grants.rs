@@ -14,6 +14,7 @@ use schemas::values::{AccessMode, Module, Permission, Plan, Role};
 use uuid::Uuid;
 
 use crate::extract::{Read, Write};
+use crate::personal_token::Limited;
 use crate::problem::Problem;
 use crate::state::App;
 use crate::url_map::url_map;
@@ -110,6 +111,21 @@ impl Effective {
         if all.into_iter().all(may) { Ok(()) } else { Err(Problem::forbidden("not_held")) }
     }
 
+    /// As far as credentials reach that are limited.
+    fn within(self, limited: Option<&Limited>) -> Self {
+        let Some(limited) = limited else { return self };
+        let limits = &limited.permissions;
+        let cut = |all: &BTreeSet<Permission>| {
+            all.iter().flat_map(|one| limits.iter().filter_map(|limit| one.meet(limit))).collect()
+        };
+        let reached = |module: &Module| {
+            everything_of(module.as_str()).iter().any(|one| limits.iter().any(|limit| limit.overlaps(one)))
+        };
+        let (permissions, delegation) = (cut(&self.permissions), cut(&self.delegation));
+        let modules = self.modules.into_iter().filter(reached).collect();
+        Self { permissions, delegation, modules, ..self }
+    }
+
     fn may_pass_on(&self, one: &Permission) -> bool {
         self.delegation.iter().any(|other| other.covers(one))
     }
@@ -125,7 +141,7 @@ pub fn of_caller<B>(write: &Write<B>) -> Result<Effective, Problem> {
     let role = write.caller.role.ok_or_else(|| Problem::forbidden("forbidden"))?;
     let member = write.caller.person().and_then(|person| access.membership(tenant, person));
     let given = member.map(|member| access.grants(member.membership)).unwrap_or_default();
-    Ok(Effective::of(role, &given, plan(access, tenant)?))
+    Ok(Effective::of(role, &given, plan(access, tenant)?).within(write.caller.limited.as_ref()))
 }
 
 fn plan(access: &AccessMemory, tenant: TenantId) -> Result<Plan, Problem> {
@@ -186,7 +202,9 @@ pub fn of_reader(read: &Read) -> Result<MyAccess, Problem> {
     let access = read.app.access.current(false)?;
     let member = read.caller.person().and_then(|person| access.membership(tenant, person));
     let member = member.ok_or_else(|| Problem::forbidden("forbidden"))?;
-    of_member(access, member, read.now())
+    let of_person = of_member(access, member, read.now())?;
+    let effective = of_person.effective.within(read.caller.limited.as_ref());
+    Ok(MyAccess { effective, ..of_person })
 }
 
 fn of_member(access: &AccessMemory, member: MemberAccess, now: DateTime<Utc>) -> Result<MyAccess, Problem> {
@@ -273,6 +291,36 @@ mod tests {
         assert!(user.may_grant(&set(&["users:read", "users:invite"])).is_err(), "all or none");
         let nobody = Effective::of(Role::User, &MemberGrants::default(), Plan::Pro);
         assert_eq!((nobody.permissions, nobody.delegation, nobody.modules), Default::default());
+    }
+
+    #[test]
+    fn a_token_holds_what_its_permissions_and_its_person_share() {
+        let limited = |texts: &[&str]| Limited {
+            token: kernel::TokenId(Uuid::nil()),
+            permissions: Arc::new(set(texts)),
+            began_at: kernel::Position::ZERO,
+            second_factor: false,
+        };
+        let owner = || Effective::of(Role::Owner, &MemberGrants::default(), Plan::Pro);
+        let few = owner().within(Some(&limited(&["users:*", "webhooks:read"])));
+        assert_eq!(few.permissions, set(&["users:*", "webhooks:read"]));
+        assert!(holds(&few, "users:invite") && !holds(&few, "roles:create") && !holds(&few, "*:*"));
+        assert!(few.may_grant(&set(&["users:read"])).is_ok());
+        assert!(
+            few.may_grant(&set(&["finance.books:read"])).is_err(),
+            "an owner's token gives what it holds"
+        );
+        assert_eq!(few.modules, ["webhooks".parse().unwrap()].into());
+        assert_eq!(owner().within(Some(&limited(&["*"]))), owner());
+        assert_eq!(owner().within(None), owner());
+        let user = given(&["finance.*"], &["users:read"], &["*"]);
+        let user = Effective::of(Role::User, &user, Plan::Pro).within(Some(&limited(&["*:read"])));
+        assert_eq!(user.permissions, set(&["finance.*:read", "users:read"]));
+        assert!(!holds(&user, "finance.books:write"));
+        // What is the owners' alone is not an administrator's by a token either.
+        let administrator = Effective::of(Role::Administrator, &MemberGrants::default(), Plan::Pro);
+        let administrator = administrator.within(Some(&limited(&["sso:*"])));
+        assert!(!holds(&administrator, "sso:configure"));
     }
 
     #[test]

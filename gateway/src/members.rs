@@ -20,6 +20,7 @@ use workflows::Consequence;
 
 use crate::caller::Caller;
 use crate::extract::Write;
+use crate::personal_token::Limited;
 use crate::problem::{Code, Problem};
 use crate::step::{consequence, step};
 use crate::view::words;
@@ -369,7 +370,12 @@ fn may_give(caller: &Caller, role: Role) -> Result<(), Problem> {
     if !role.is_tenant() {
         return Err(Problem::field("/role", "must be owner, administrator or user"));
     }
-    // Nobody gives what they don't hold: who was merely given permissions makes no administrators.
+    // Nobody gives what they don't hold: who was merely given permissions makes no administrators, nor does a token that
+    // doesn't stand for everything.
+    let holds_all = caller.limited.as_ref().is_none_or(Limited::covers_everything);
+    if role != Role::User && !holds_all {
+        return Err(Problem::forbidden("forbidden"));
+    }
     if (role == Role::Owner && caller.role != Some(Role::Owner)) || (role != Role::User && !manages(caller)) {
         return Err(Problem::forbidden("forbidden"));
     }

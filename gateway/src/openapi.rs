@@ -134,6 +134,9 @@ fn rules(operation: &mut Value, endpoint: &Endpoint) {
         if let Some(scope) = endpoint.scope {
             operation["x-scope"] = json!(scope.as_str());
         }
+        if let Some(scope) = endpoint.service {
+            operation["x-service-scope"] = json!(scope);
+        }
         operation["x-tenant"] = match endpoint.tenant {
             TenantRule::Platform => json!("platform"),
             TenantRule::Caller => json!("caller"),
@@ -331,7 +334,8 @@ mod tests {
     #[test]
     fn every_endpoint_says_who_may_call_it() {
         for endpoint in url_map().endpoints() {
-            let somebody = endpoint.anyone || !endpoint.roles.is_empty() || endpoint.scope.is_some();
+            let machines = endpoint.scope.is_some() || endpoint.service.is_some();
+            let somebody = endpoint.anyone || !endpoint.roles.is_empty() || machines;
             assert!(somebody, "{} {}", endpoint.method, endpoint.path);
             assert!(endpoint.anyone || !matches!(endpoint.audited, Audited::Never(_)), "{}", endpoint.path);
             let (resource, verb) = endpoint.action.split_once(':').expect("resource:verb");

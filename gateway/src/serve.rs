@@ -98,6 +98,7 @@ impl Server {
         let authorizer =
             Authorizer::new(&Sources::builtin()).context("the policies are not as they must be")?;
         let authorizer = Arc::new(authorizer);
+        let services = settings.services().context("the services can't be known")?;
         let data_dir = Arc::new(DataDir::take(&settings.store.data_dir())?);
         let node = data_dir.node(&*ids)?;
         let public_url = settings.store.public_url();
@@ -194,6 +195,7 @@ impl Server {
             limits: settings.limits(),
             readiness,
             sign_in,
+            services,
         });
 
         let (listening, background) = (CancellationToken::new(), CancellationToken::new());

@@ -17,6 +17,7 @@ use crate::listener::ConnectionLimits;
 use crate::mail::MailSettings;
 use crate::passwords::{HashParameters, HasherSettings};
 use crate::rates::RateSettings;
+use crate::services::{ServiceKeysError, Services};
 use crate::signing::SigningAlgorithm;
 use crate::state::Limits;
 
@@ -205,6 +206,10 @@ pub struct Settings {
     #[arg(long, env = "TENANTRY_TOKEN_ALGORITHM", value_name = "ALGORITHM", default_value = "RS256")]
     pub token_algorithm: SigningAlgorithm,
 
+    /// Services that sign their own tokens, with their public keys, as JSON; read at the start [default: none]
+    #[arg(long, env = "TENANTRY_SERVICE_KEYS", value_name = "FILE")]
+    pub service_keys: Option<PathBuf>,
+
     /// Memory that hashing a password takes (argon2id), in KiB; OWASP's recommendation unless it is said otherwise.
     /// Passwords are hashed anew at the next sign-in when this or the next rises
     #[arg(long, env = "TENANTRY_PASSWORD_MEMORY_KIB", value_name = "KIB", default_value_t = 19_456,
@@ -302,6 +307,15 @@ impl Settings {
             ));
         }
         Ok(())
+    }
+
+    /// The services that are known.
+    ///
+    /// # Errors
+    /// The file can't be read, or is not as it must be.
+    pub fn services(&self) -> Result<Services, ServiceKeysError> {
+        let file = given(self.service_keys.as_ref());
+        file.map_or_else(|| Ok(Services::default()), |file| Services::read(file, &self.store.public_url()))
     }
 
     /// The sighting that is given up, if one is named.

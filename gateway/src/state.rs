@@ -17,6 +17,7 @@ use crate::policy::{Authorizer, PolicyMemory};
 use crate::problem::Problem;
 use crate::rates::{RateSettings, Rates};
 use crate::readiness::Readiness;
+use crate::services::Services;
 use crate::sign_in::SignInParts;
 
 /// How old what revokes access may be before it is no longer believed.
@@ -131,6 +132,7 @@ pub struct App {
     pub limits: Limits,
     pub readiness: Readiness,
     pub sign_in: SignInParts,
+    pub services: Services,
     pub(crate) admission: Admission,
     pub(crate) rates: Rates,
 }
@@ -163,6 +165,7 @@ pub struct Parts {
     pub limits: Limits,
     pub readiness: Readiness,
     pub sign_in: SignInParts,
+    pub services: Services,
 }
 
 impl AppState {
@@ -183,6 +186,7 @@ impl AppState {
             limits,
             readiness,
             sign_in,
+            services,
         } = parts;
         let admission = Admission::new(limits.in_flight_max, limits.tenant_in_flight_max);
         let rates = Rates::new(&limits.rates);
@@ -202,6 +206,7 @@ impl AppState {
             limits,
             readiness,
             sign_in,
+            services,
             admission,
             rates,
         }))

@@ -41,6 +41,7 @@ use crate::keys::{KeyStore, Keys, new_rsa_key};
 use crate::passwords::{HashParameters, HasherSettings};
 use crate::policy::{Authorizer, PolicyMemory, Source, Sources};
 use crate::readiness::Readiness;
+use crate::services::Services;
 use crate::sign_in::SignInParts;
 use crate::state::{Access, AppState, FlagSource, Limits, Parts, PolicySource};
 use crate::token::{Grant, TokenKey, Tokens};
@@ -136,6 +137,7 @@ const MADE_UP_ACTIONS: &str = r#"
     action "probe:ping" in ["open"] appliesTo { principal: [Anonymous], resource: [Platform], context: Call };
     action "nobody:look"
       appliesTo { principal: [Operator, Application], resource: [Platform], context: Call };
+    action "services:look" appliesTo { principal: [Service], resource: [Platform], context: Call };
 "#;
 
 /// Who may call them.
@@ -152,6 +154,9 @@ const MADE_UP_POLICIES: &str = r#"
     @id("operators-in-tests")
     permit (principal is Operator, action == Action::"tenants:look", resource)
     when { principal.role == Role::"operator" };
+    @id("services-in-tests")
+    permit (principal is Service, action == Action::"services:look", resource)
+    when { principal.scopes.contains("access:read") };
 "#;
 
 /// The policies that come with the binary, and those for endpoints that tests make up.
@@ -180,6 +185,11 @@ impl House {
         Self::with(Limits::default(), Feeds::default()).await
     }
 
+    /// One that knows services.
+    pub async fn with_services(services: Services) -> Self {
+        Self::with_all(Limits::default(), Feeds::default(), services).await
+    }
+
     pub async fn with_limits(limits: Limits) -> Self {
         Self::with(limits, Feeds::default()).await
     }
@@ -190,6 +200,10 @@ impl House {
     }
 
     async fn with(limits: Limits, feeds: Feeds) -> Self {
+        Self::with_all(limits, feeds, Services::default()).await
+    }
+
+    async fn with_all(limits: Limits, feeds: Feeds, services: Services) -> Self {
         let clock = Arc::new(StoppedClock(Mutex::new(DateTime::from_timestamp(1_800_000_000, 0).unwrap())));
         let ids = Arc::new(SystemIds);
         let journal = Arc::new(MemoryJournal::default());
@@ -237,6 +251,7 @@ impl House {
             limits,
             readiness: Readiness::new(engine, memories, projector, processes, policies.clone(), jobs),
             sign_in,
+            services,
         });
         Self { app, clock, audit, journal, access, flags, happened: AtomicU64::new(0), policies }
     }

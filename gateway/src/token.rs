@@ -19,11 +19,11 @@ pub const TTL_MAX: Duration = Duration::from_secs(15 * 60);
 /// Who tokens are for.
 pub const AUDIENCE: &str = "tenantry";
 /// The longest token that is looked at, in bytes.
-const TOKEN_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// RFC 9068: tells access tokens from whatever else the same keys may sign.
 const TYPE: &str = "at+jwt";
 /// How far the clocks of two nodes may differ: a token may be used this much before it begins.
-const SKEW_S: i64 = 5;
+pub(crate) const SKEW_S: i64 = 5;
 
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -249,7 +249,7 @@ impl Tokens {
     }
 }
 
-fn pem(pkcs8: &[u8]) -> zeroize::Zeroizing<Vec<u8>> {
+pub(crate) fn pem(pkcs8: &[u8]) -> zeroize::Zeroizing<Vec<u8>> {
     use base64::Engine as _;
     let text = zeroize::Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(pkcs8));
     let mut pem = zeroize::Zeroizing::new(b"-----BEGIN PRIVATE KEY-----\n".to_vec());

@@ -258,6 +258,26 @@ pub fn url_map() -> UrlMap {
                 .fresh(),
             routes!(me::recovery_codes::recovery_codes),
         )
+        .at(
+            Endpoint::get("/api/v1/users/me/tokens", "my_tokens:list")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller),
+            routes!(me::list_tokens::list_tokens),
+        )
+        .at(
+            Endpoint::post("/api/v1/users/me/tokens", "my_tokens:issue")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller)
+                .fresh(),
+            routes!(me::issue_token::issue_token),
+        )
+        .at(
+            Endpoint::delete("/api/v1/users/me/tokens/{id}", "my_tokens:revoke")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller)
+                .on("token", "id"),
+            routes!(me::revoke_token::revoke_token),
+        )
         // A tenant, by its own people.
         .at(
             Endpoint::get("/auth/me", "me:read").roles(MEMBERS).tenant(TenantRule::Caller),

@@ -1,6 +1,7 @@
 //! What the gate promises, against handlers of its own and one of ours.
 
 mod access;
+mod credentials;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ handlers! {
     never get "/never" { std::future::pending().await }
     ping get "/ping" { ok() }
     nobody get "/nobody" { ok() }
+    services get "/services" { ok() }
 }
 
 fn map() -> UrlMap {
@@ -76,6 +78,7 @@ fn map() -> UrlMap {
         .at(operators("/never", "everything:never"), routes!(never))
         .at(Endpoint::get("/ping", "probe:ping").anyone().unaudited("a test"), routes!(ping))
         .at(Endpoint::get("/nobody", "nobody:look"), routes!(nobody))
+        .at(Endpoint::get("/services", "services:look").service("access:read"), routes!(services))
 }
 
 fn only(entries: Vec<AuditEntry>) -> AuditEntry {

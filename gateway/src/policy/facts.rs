@@ -69,6 +69,7 @@ pub(super) struct Words {
     account: EntityTypeName,
     operator: EntityTypeName,
     application: EntityTypeName,
+    service: EntityTypeName,
     anonymous: EntityUid,
     tenant: EntityTypeName,
     platform: EntityUid,
@@ -104,6 +105,7 @@ impl Words {
             account: kind_of("Account"),
             operator: kind_of("Operator"),
             application: kind_of("Application"),
+            service: kind_of("Service"),
             anonymous: named(&kind_of("Anonymous"), "anonymous"),
             tenant: kind_of("Tenant"),
             platform: named(&kind_of("Platform"), "platform"),
@@ -123,6 +125,7 @@ impl Words {
             ActorKind::User => &self.person,
             ActorKind::Operator => &self.operator,
             ActorKind::Application => &self.application,
+            ActorKind::System if question.caller.service().is_some() => &self.service,
             // Tenantry itself makes no requests.
             ActorKind::System | ActorKind::Anonymous => self.anonymous.type_name(),
         };
@@ -163,8 +166,14 @@ impl Words {
         }
         let scopes = caller.scopes.iter().cloned().map(RestrictedExpression::new_string);
         let mut about = HashMap::from([("scopes".to_owned(), RestrictedExpression::new_set(scopes))]);
+        if let Some(name) = caller.service() {
+            let uid = named(principal, name);
+            return Entity::new(uid, about, HashSet::new()).map_err(|error| Unaskable(error.to_string()));
+        }
         if principal == &self.individual {
             about.insert("mfa".to_owned(), RestrictedExpression::new_bool(question.mfa));
+            let limited = caller.limited.is_some();
+            about.insert("limited".to_owned(), RestrictedExpression::new_bool(limited));
             let uid = named(principal, &caller.actor.id);
             return Entity::new(uid, about, HashSet::new()).map_err(|error| Unaskable(error.to_string()));
         }
@@ -178,6 +187,8 @@ impl Words {
                 let kind = self.kinds[&question.kind].clone();
                 about.insert("kind".to_owned(), RestrictedExpression::new_entity_uid(kind));
                 about.insert("holds".to_owned(), RestrictedExpression::new_bool(question.holds));
+                let covered = caller.is_within(question.action);
+                about.insert("within".to_owned(), RestrictedExpression::new_bool(covered));
                 within.extend(caller.tenant.map(|tenant| self.tenant(tenant)));
             }
             ActorKind::Operator => {

@@ -1,5 +1,6 @@
 //! What the policies promise: they say what the URL map says, they refuse when in doubt, and they are quick.
 
+mod credentials;
 mod given;
 mod published;
 
@@ -65,6 +66,7 @@ fn caller(role: Role, scope: Option<Scope>, tenant: Option<TenantId>) -> Caller 
         scopes: scope.iter().map(|scope| scope.as_str().to_owned()).collect(),
         tenant,
         session: None,
+        limited: None,
     }
 }
 
@@ -100,12 +102,19 @@ fn cases() -> Vec<Case> {
                             cases.push(Case { mfa_required: true, ..case.clone() });
                             cases.push(Case { mfa_required: true, mfa: true, ..case.clone() });
                         }
+                        // By a personal access token too, for everything and for little.
+                        for permissions in [&["*"][..], &["users:*"]].into_iter().filter(|_| role.is_tenant())
+                        {
+                            let caller = credentials::limited(&case.caller, permissions);
+                            cases.push(Case { caller, ..case.clone() });
+                        }
                         cases.push(case);
                     }
                 }
             }
         }
     }
+    cases.extend(credentials::of_services());
     cases
 }
 
@@ -147,6 +156,9 @@ impl Case {
         let caller = &self.caller;
         let may = match caller.application() {
             Some(_) => endpoint.scope.is_some_and(|scope| caller.has_scope(scope)),
+            None if caller.service().is_some() => {
+                endpoint.service.is_some_and(|scope| caller.scopes.iter().any(|held| held == scope))
+            }
             None => caller.role.is_some_and(|role| {
                 let was_given = role.is_tenant() && self.holds && endpoint.can_be_given();
                 was_given || endpoint.roles.contains(&role)
@@ -198,7 +210,9 @@ fn policies_say_what_the_url_map_says() {
     for endpoint in &endpoints() {
         for case in &cases {
             let decision = authorizer.decide(&case.question(endpoint));
-            let expected = case.by_table(endpoint);
+            let by_table = case.by_table(endpoint);
+            let beyond = credentials::is_beyond_token(&case.caller, endpoint).then_some(Detail::Forbidden);
+            let expected = by_table.or(beyond);
             let what = || format!("{} {}: {case:?}: {decision:?}", endpoint.method, endpoint.path);
             assert_eq!((decision.allowed, decision.detail), (expected.is_none(), expected), "{}", what());
             match expected {
@@ -206,7 +220,7 @@ fn policies_say_what_the_url_map_says() {
                 Some(detail) => _ = refused.insert(detail),
             }
             // By which policies stands there, unless it is that none permits.
-            assert_eq!(decision.determining.is_empty(), expected == Some(Detail::Forbidden), "{}", what());
+            assert_eq!(decision.determining.is_empty(), by_table == Some(Detail::Forbidden), "{}", what());
         }
     }
     // The table says something of everything.

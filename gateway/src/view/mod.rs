@@ -10,6 +10,7 @@ mod role;
 mod security;
 mod session;
 mod tenant;
+mod token;
 mod user;
 pub mod words;
 
@@ -23,6 +24,7 @@ pub use role::{GrantsView, RoleView};
 pub use security::{PasswordPolicyView, SecurityView};
 pub use session::{SessionList, SessionView};
 pub use tenant::{OwnTenantView, TenantView};
+pub use token::{IssuedTokenView, TokenList, TokenView};
 pub use user::{MembershipView, UserMembership, UserView};
 
 use axum::Json;

@@ -297,9 +297,12 @@ async fn every_route_lets_in_whom_it_names_and_nobody_else() {
 async fn strangers(walk: &mut Walk, guarded: &[Operation]) {
     let forged = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJyb290In0.";
     for operation in guarded {
-        for (credentials, detail) in
-            [(None, "missing_token"), (Some(forged), "invalid_token"), (Some("tk_0_0"), "invalid_token")]
-        {
+        for (credentials, detail) in [
+            (None, "missing_token"),
+            (Some(forged), "invalid_token"),
+            (Some("tk_0_0"), "invalid_token"),
+            (Some("tp_0_0"), "invalid_token"),
+        ] {
             let answer = walk.send(operation, credentials, None).await;
             let answer = answer.refused(401, "ERR-AUTH-401", detail);
             assert!(answer.header("www-authenticate").starts_with("Bearer"), "{}", operation.name());

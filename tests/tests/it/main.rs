@@ -29,6 +29,7 @@ mod http_roles;
 mod http_sign_in;
 mod http_tenant_security;
 mod http_tenants;
+mod http_tokens;
 mod http_users;
 mod http_walk;
 mod interleavings;

@@ -54,7 +54,7 @@ pub struct Access {
 /// Show what the caller may do
 ///
 /// In the tenant that the token, or `x-org`, is about; also while that is blocked. The `ETag` is
-/// `"access:{tenant}:{membership}:{version}"`: sent back as `If-None-Match`, the answer is 304 until something changes that
+/// `"access:{tenant}:{membership}:{version}"`, with the id of a personal access token after it: sent back as `If-None-Match`, the answer is 304 until something changes that
 /// matters.
 #[utoipa::path(
     get,
@@ -68,7 +68,10 @@ pub struct Access {
 pub async fn access(read: Read) -> Result<Response, Problem> {
     read.access_caught_up().await?;
     let grants::MyAccess { member, given, effective, mode, version } = grants::of_reader(&read)?;
-    let tag = format!("\"access:{}:{}:{version}\"", member.tenant, member.membership);
+    // What a token reaches of it never changes.
+    let by_token =
+        read.caller.limited.as_ref().map(|limited| format!(":{}", limited.token)).unwrap_or_default();
+    let tag = format!("\"access:{}:{}:{version}{by_token}\"", member.tenant, member.membership);
     let mut response = if is_current(&read.headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {

@@ -16,7 +16,7 @@ use crate::view::{UserView, words};
 #[schema(as = Me, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b12", "role": "owner", "scopes": [],
     "tenant": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11", "session": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b17",
-    "user": null, "memberships": []
+    "token": null, "user": null, "memberships": []
 }))]
 pub struct Me {
     /// The person's id, or what the token was issued to on the machine.
@@ -28,7 +28,10 @@ pub struct Me {
     pub scopes: Vec<String>,
     /// The one that the token, or `x-org`, is about; `null`: none is picked.
     pub tenant: Option<Uuid>,
+    /// `null` for a personal access token.
     pub session: Option<Uuid>,
+    /// The personal access token, if one was used.
+    pub token: Option<Uuid>,
     /// The person in the tenant; `null` for a token of no person, and while none is picked.
     pub user: Option<UserView>,
     /// Where the person may act: what `x-org` can pick, if the token is good for several.
@@ -77,6 +80,7 @@ pub async fn get(read: Read) -> Result<Json<Me>, Problem> {
         scopes: caller.scopes.clone(),
         tenant: caller.tenant.map(|tenant| tenant.0),
         session: caller.session.map(|session| session.id.0),
+        token: caller.limited.as_ref().map(|limited| limited.token.0),
         user,
         memberships: memberships
             .into_iter()
