@@ -7,21 +7,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use kernel::{
-    ApplicationId, Claim, ClaimChange, Confidential, Decider, MembershipId, PersonId, Personal,
-    RejectionKind, TenantId,
+    ApplicationId, Claim, ClaimChange, Confidential, Decider, MembershipId, PersonId, RejectionKind, TenantId,
 };
 use schemas::events::{OwnershipLoss, RequestedApplication, TenantEvent, TenantProvisioned};
 use schemas::values::{
     AccessMode, ApplicationName, Domain, EmailAddress, FlagKey, FlagValue, MembershipKind, PasswordPolicy,
-    Plan, ProvisioningStatus, ProvisioningStep, Reason, ReasonCode, Region, Settings, Slug, TRIAL_DAYS,
-    TenantName, TenantStatus, effective_access,
+    Plan, ProvisioningStatus, ProvisioningStep, Reason, ReasonCode, Region, Settings, Slug, TenantName,
+    TenantStatus, effective_access,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::membership;
 
+mod beginning;
 mod capacity;
 
 pub use capacity::Resource;
@@ -55,6 +55,8 @@ pub struct Existing {
     pub password_policy: PasswordPolicy,
     /// Whoever signed in without a second factor is not let in.
     pub mfa_required: bool,
+    /// A stranger registered it, and its owner has not shown yet that the address is theirs: it is blocked.
+    pub unverified: bool,
     pub flags: BTreeMap<FlagKey, Confidential<FlagValue>>,
     /// Never empty again once there was one.
     pub owners: BTreeMap<PersonId, MembershipId>,
@@ -82,7 +84,8 @@ impl Tenant {
     /// What a member of `kind` may do at `now` (REQUIREMENTS §4). In a tenant that isn't there: nothing.
     pub fn effective_access(&self, kind: MembershipKind, now: DateTime<Utc>) -> AccessMode {
         self.existing().filter(|tenant| !tenant.purged).map_or(AccessMode::Blocked, |tenant| {
-            effective_access(tenant.access_mode, tenant.suspended, tenant.trial_ends_at, kind, now)
+            let stopped = tenant.suspended || tenant.unverified;
+            effective_access(tenant.access_mode, stopped, tenant.trial_ends_at, kind, now)
         })
     }
 }
@@ -118,6 +121,12 @@ impl Existing {
 pub enum TenantCommand {
     /// UC-PROV-001
     Provision(Box<Provision>),
+    /// The same by a stranger (REQUIREMENTS §3): it is blocked until `Verify`.
+    Register(Box<Provision>),
+    /// The owner has shown that the address is theirs. Of a tenant that nobody has to verify: so it is.
+    Verify,
+    /// A registration that nobody has verified is purged, so that it holds no domain. Any other tenant stays.
+    Lapse,
     /// What is `None` stays. Settings are replaced as a whole.
     Update {
         name: Option<TenantName>,
@@ -184,7 +193,7 @@ pub enum TenantCommand {
     Purge,
 }
 
-/// A tenant as an operator asks for it.
+/// A tenant as it is asked for.
 #[derive(Clone, Debug)]
 pub struct Provision {
     pub tenant: TenantId,
@@ -257,25 +266,30 @@ impl kernel::Rejection for TenantRejection {
 
 impl Decider for Tenant {
     const TYPE: &'static str = "tenant";
-    const SNAPSHOT_VERSION: u32 = 3;
+    const SNAPSHOT_VERSION: u32 = 4;
 
     type Command = TenantCommand;
     type Event = TenantEvent;
     type Rejection = TenantRejection;
 
     fn decide(&self, command: TenantCommand) -> Result<Vec<TenantEvent>, TenantRejection> {
-        if let TenantCommand::Provision(wish) = command {
-            return self.provision(*wish);
+        match command {
+            TenantCommand::Provision(wish) => return self.provision(*wish),
+            TenantCommand::Register(wish) => return self.register(*wish),
+            _ => {}
         }
         let tenant = self.existing().ok_or(TenantRejection::NotFound)?;
         if tenant.purged {
             return match command {
-                TenantCommand::Purge => Ok(Vec::new()),
+                TenantCommand::Purge | TenantCommand::Lapse => Ok(Vec::new()),
                 _ => Err(TenantRejection::NotFound),
             };
         }
         match command {
             TenantCommand::Provision(wish) => self.provision(*wish),
+            TenantCommand::Register(wish) => self.register(*wish),
+            TenantCommand::Verify => Ok(unless(!tenant.unverified, || TenantEvent::Verified {})),
+            TenantCommand::Lapse => Ok(unless(!tenant.unverified, || TenantEvent::Purged {})),
             TenantCommand::Update { name, slug, domain, settings } => {
                 Ok(tenant.update(name, slug, domain, settings))
             }
@@ -333,6 +347,7 @@ impl Decider for Tenant {
                 access_mode: AccessMode::Active,
                 password_policy: PasswordPolicy::DEFAULT,
                 mfa_required: false,
+                unverified: false,
                 flags: BTreeMap::new(),
                 owners: BTreeMap::new(),
                 applications: BTreeSet::new(),
@@ -382,6 +397,8 @@ impl Decider for Tenant {
                 tenant.provisioning = Provisioning::Failed { step: *step, reason: reason.clone() };
             }
             TenantEvent::Purged {} => tenant.purge(),
+            TenantEvent::Registered {} => tenant.unverified = true,
+            TenantEvent::Verified {} => tenant.unverified = false,
         }
     }
 
@@ -413,37 +430,6 @@ impl Decider for Tenant {
     }
 }
 
-impl Tenant {
-    fn provision(&self, wish: Provision) -> Result<Vec<TenantEvent>, TenantRejection> {
-        let before = self.existing().map(|tenant| &tenant.asked);
-        let of = wish.tenant;
-        let asked = TenantProvisioned {
-            tenant: of,
-            name: Confidential::new(of, wish.name),
-            slug: Confidential::new(of, wish.slug),
-            domain: Confidential::new(of, wish.domain),
-            plan: wish.plan,
-            region: wish.region,
-            trial_ends_at: match wish.trial {
-                // The same wish a second later is the same wish: its trial began with the first.
-                Trial::Standard => before
-                    .and_then(|asked| asked.trial_ends_at)
-                    .or_else(|| wish.now.checked_add_signed(TimeDelta::days(TRIAL_DAYS))),
-                Trial::Until(end) => Some(end),
-                Trial::None => None,
-            },
-            owner: wish.owner,
-            owner_email: Personal::new(wish.owner, wish.owner_email),
-            application: wish.application.map(|it| it.map_name(|name| Confidential::new(of, name))),
-        };
-        match before {
-            Some(before) if *before == asked => Ok(Vec::new()),
-            Some(_) => Err(TenantRejection::AlreadyExists),
-            None => Ok(vec![TenantEvent::Provisioned(Box::new(asked))]),
-        }
-    }
-}
-
 impl Existing {
     /// What the tenant supplied goes; ids, plan and times stay.
     fn purge(&mut self) {
@@ -456,6 +442,7 @@ impl Existing {
         self.asked.application = application.map(|it| it.map_name(|_| Confidential::forgotten(of)));
         self.settings = None;
         self.flags.clear();
+        self.unverified = false;
         self.purged = true;
     }
 

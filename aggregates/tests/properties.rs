@@ -196,6 +196,12 @@ fn tenant_command() -> impl Strategy<Value = TenantCommand> {
     let settings = (0..3).prop_map(|n| Settings::try_from(serde_json::json!({"n": n})).unwrap());
     prop_oneof![
         4 => provision(),
+        1 => provision().prop_map(|command| match command {
+            TenantCommand::Provision(wish) => TenantCommand::Register(wish),
+            other => other,
+        }),
+        1 => Just(TenantCommand::Verify),
+        1 => Just(TenantCommand::Lapse),
         2 => (
             option::of(one(&["Acme", "Bcme"])),
             option::of(one(&["acme", "bcme"])),

@@ -186,15 +186,18 @@ impl AccessMemory {
         Some(all.filter(|access| access.status != MembershipStatus::Removed).collect())
     }
 
-    /// True if a person belongs to a tenant other than this one, be it as an invited or a disabled member.
+    /// True if a person belongs to a tenant other than this one, be it as an invited or a disabled member. What a stranger
+    /// registered in their name makes them belong nowhere before they have verified it.
     pub fn belongs_elsewhere(&self, person: PersonId, tenant: TenantId) -> bool {
         let known = self.read();
         let memberships = known.of_person.get(&person).into_iter().flatten();
         let mut memberships = memberships.filter_map(|membership| known.memberships.get(membership));
         // Whose a membership is that can't be folded, nobody knows.
         known.closed.keys().any(|stream| stream.aggregate_type == "membership")
-            || memberships
-                .any(|(_, access)| access.tenant != tenant && access.status != MembershipStatus::Removed)
+            || memberships.any(|(_, access)| {
+                let unverified = known.tenants.get(&access.tenant).is_some_and(|(_, it)| it.unverified);
+                access.tenant != tenant && access.status != MembershipStatus::Removed && !unverified
+            })
     }
 
     /// A membership by its id, also one that is disabled or removed.

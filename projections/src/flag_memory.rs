@@ -96,7 +96,9 @@ impl TenantFlags {
             | TenantEvent::OwnerAdded { .. }
             | TenantEvent::OwnerRemoved { .. }
             | TenantEvent::ProvisioningCompleted {}
-            | TenantEvent::ProvisioningFailed { .. } => return,
+            | TenantEvent::ProvisioningFailed { .. }
+            | TenantEvent::Registered {}
+            | TenantEvent::Verified {} => return,
         }
         self.etag = etag(tenant, envelope);
         self.changed_position = envelope.position;

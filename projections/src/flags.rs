@@ -95,7 +95,9 @@ impl Outcome {
             | TenantEvent::OwnerAdded { .. }
             | TenantEvent::OwnerRemoved { .. }
             | TenantEvent::ProvisioningCompleted {}
-            | TenantEvent::ProvisioningFailed { .. } => {}
+            | TenantEvent::ProvisioningFailed { .. }
+            | TenantEvent::Registered {}
+            | TenantEvent::Verified {} => {}
         }
     }
 }

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::entity::{self, Entity, Stamp, missing};
 use crate::list::{self, Field, From, ListQuery, ListSpec, Page, QueryError, Scope, SortValue, words};
 
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// Folds tenants.
 pub struct TenantDirectory;
@@ -42,6 +42,8 @@ pub struct TenantRow {
     pub provisioning_status: ProvisioningStatus,
     pub provisioning_failed_step: Option<ProvisioningStep>,
     pub provisioning_failed_reason: Option<String>,
+    /// A stranger registered it, and its owner's address is not verified yet: nobody gets in.
+    pub unverified: bool,
     pub owners: Vec<PersonId>,
     pub applications: Vec<ApplicationId>,
     pub created_at: DateTime<Utc>,
@@ -92,6 +94,7 @@ impl Entity for TenantRow {
                     provisioning_status: ProvisioningStatus::Pending,
                     provisioning_failed_step: None,
                     provisioning_failed_reason: None,
+                    unverified: false,
                     owners: Vec::new(),
                     applications: Vec::new(),
                     created_at: stamp.at,
@@ -182,7 +185,10 @@ impl TenantRow {
             TenantEvent::Purged {} => {
                 (self.name, self.slug, self.domain) = (None, None, None);
                 (self.settings, self.suspension_reason) = (None, None);
+                self.unverified = false;
             }
+            TenantEvent::Registered {} => self.unverified = true,
+            TenantEvent::Verified {} => self.unverified = false,
         }
     }
 }
@@ -230,6 +236,7 @@ impl TenantDirectory {
             Field::word("status", "t.status", &words!(TenantStatus)),
             Field::word("access_mode", "t.access_mode", &words!(AccessMode)),
             Field::word("region", "t.region", &words!(Region)),
+            Field::word("unverified", "t.unverified::text", &["true", "false"]),
             Field::time("trial_ends_at", "t.trial_ends_at"),
             Field::time("created_at", "t.created_at").sortable(),
             Field::time("updated_at", "t.updated_at"),

@@ -14,6 +14,7 @@ CREATE TABLE {tenant_directory} (
     provisioning_status        text        NOT NULL,
     provisioning_failed_step   text,
     provisioning_failed_reason text,
+    unverified                 boolean     NOT NULL, -- blocked until its owner's address is verified
     owners                     uuid[]      NOT NULL,
     applications               uuid[]      NOT NULL,
     created_at                 timestamptz NOT NULL,

@@ -1,3 +1,4 @@
+use kernel::Personal;
 use kernel::RejectionKind::{Conflict, NotFound, Rule};
 use schemas::values::{Environment, Role};
 
@@ -438,4 +439,50 @@ fn a_tenant_asks_for_a_second_factor_until_it_does_no_longer() {
     given([]).when(set(true)).then_rejected(NotFound, "not_found");
     let purged = [provisioned(), suspended(), TenantEvent::Purged {}];
     given(purged).when(set(true)).then_rejected(NotFound, "not_found");
+}
+
+#[test]
+fn what_a_stranger_registers_is_a_tenant_that_is_blocked_until_it_is_verified() {
+    use AccessMode::{Active, Blocked};
+    let register = || TenantCommand::Register(Box::new(wish()));
+    let registered = given([])
+        .when(register())
+        .then([provisioned(), TenantEvent::Registered {}])
+        .and_again_nothing()
+        .and();
+    let state = registered.state();
+    assert!(state.existing().unwrap().unverified);
+    assert_eq!(state.effective_access(MembershipKind::Staff, at(0)), Blocked);
+
+    let registered = || given([provisioned(), TenantEvent::Registered {}]);
+    let by_an_operator = TenantCommand::SetAccessMode { mode: AccessMode::ReadOnly };
+    let reading =
+        registered().when(by_an_operator).then([TenantEvent::AccessModeSet { mode: AccessMode::ReadOnly }]);
+    assert_eq!(reading.and().state().effective_access(MembershipKind::Staff, at(0)), Blocked);
+    let verified = registered().when(TenantCommand::Verify).then([TenantEvent::Verified {}]);
+    let state = verified.and_again_nothing().and().state();
+    assert_eq!(state.effective_access(MembershipKind::Staff, at(0)), Active);
+
+    given([provisioned()]).when(TenantCommand::Verify).then_nothing();
+    given([]).when(TenantCommand::Verify).then_rejected(NotFound, "not_found");
+    let other = TenantCommand::Register(Box::new(Provision { owner: BEN, ..wish() }));
+    given([provisioned()]).when(other).then_rejected(Conflict, "already_exists");
+    given([provisioned()]).when(register()).then_nothing();
+}
+
+#[test]
+fn a_registration_lapses_unless_it_was_verified_and_no_other_tenant_does() {
+    let registered = [provisioned(), TenantEvent::Registered {}, owned_by(ANN)];
+    let lapsed = given(registered.clone()).when(TenantCommand::Lapse).then([TenantEvent::Purged {}]);
+    let state = lapsed.and_again_nothing().and().state();
+    assert!(state.existing().unwrap().purged);
+    assert_eq!(state.effective_access(MembershipKind::Staff, at(0)), AccessMode::Blocked);
+    let mut before = Tenant::default();
+    registered.iter().for_each(|event| before.evolve(event));
+    assert_eq!(before.claims(&TenantEvent::Purged {}).len(), 2, "domain and slug are free again");
+    let purged = registered.clone().into_iter().chain([TenantEvent::Purged {}]);
+    given(purged).when(TenantCommand::Verify).then_rejected(NotFound, "not_found");
+    let verified = registered.into_iter().chain([TenantEvent::Verified {}]);
+    given(verified).when(TenantCommand::Lapse).then_nothing();
+    given([provisioned()]).when(TenantCommand::Lapse).then_nothing();
 }

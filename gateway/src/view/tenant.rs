@@ -17,7 +17,7 @@ use super::words;
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11", "name": "Acme", "slug": "acme-example", "domain": "acme.example",
     "plan": "pro", "status": "trial", "access_mode": "active", "region": "eu", "settings": {},
     "trial_ends_at": "2027-01-15T09:00:00Z", "suspension_reason": null, "provisioning_status": "completed",
-    "provisioning_failed_step": null, "provisioning_failed_reason": null,
+    "provisioning_failed_step": null, "provisioning_failed_reason": null, "unverified": false,
     "owners": ["018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b12"], "applications": ["018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b13"],
     "created_at": "2027-01-01T09:00:00Z", "created_by": "local:0",
     "updated_at": "2027-01-01T09:00:01Z", "updated_by": "provisioning"
@@ -47,6 +47,8 @@ pub struct TenantView {
     #[schema(schema_with = words::provisioning_step_or_null)]
     pub provisioning_failed_step: Option<ProvisioningStep>,
     pub provisioning_failed_reason: Option<String>,
+    /// A stranger registered it, and its owner's address is not verified yet: nobody gets in.
+    pub unverified: bool,
     /// The people who own it.
     pub owners: Vec<Uuid>,
     /// The applications it is connected to.
@@ -74,6 +76,7 @@ impl From<TenantRow> for TenantView {
             provisioning_status: row.provisioning_status,
             provisioning_failed_step: row.provisioning_failed_step,
             provisioning_failed_reason: row.provisioning_failed_reason,
+            unverified: row.unverified,
             owners: row.owners.into_iter().map(|person| person.0).collect(),
             applications: row.applications.into_iter().map(|application| application.0).collect(),
             created_at: row.created_at,

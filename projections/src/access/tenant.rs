@@ -18,6 +18,8 @@ pub struct TenantAccess {
     pub password_policy: PasswordPolicy,
     /// Its people get in only with a second factor.
     pub mfa_required: bool,
+    /// A stranger registered it, and its owner's address is not verified yet: nobody gets in.
+    pub unverified: bool,
 }
 
 impl TenantAccess {
@@ -28,11 +30,13 @@ impl TenantAccess {
         ended_at: Position::ZERO,
         password_policy: PasswordPolicy::DEFAULT,
         mfa_required: false,
+        unverified: false,
     };
 
     /// What a member of a kind may do at `now`. Applications count as staff.
     pub fn effective(&self, kind: MembershipKind, now: DateTime<Utc>) -> AccessMode {
-        effective_access(self.mode, self.suspended, self.trial_ends_at, kind, now)
+        let stopped = self.suspended || self.unverified;
+        effective_access(self.mode, stopped, self.trial_ends_at, kind, now)
     }
 
     pub fn status(&self) -> TenantStatus {
@@ -57,6 +61,8 @@ impl TenantAccess {
             TenantEvent::AccessModeSet { mode } => self.mode = *mode,
             TenantEvent::PasswordPolicyChanged { policy } => self.password_policy = *policy,
             TenantEvent::SecurityChanged { mfa_required } => self.mfa_required = *mfa_required,
+            TenantEvent::Registered {} => self.unverified = true,
+            TenantEvent::Verified {} => self.unverified = false,
             TenantEvent::Updated { .. }
             | TenantEvent::PlanChanged { .. }
             | TenantEvent::FlagSet { .. }

@@ -79,6 +79,9 @@ pub enum TenantEvent {
     },
     /// Every confidential field of the tenant's reads as forgotten from here on; the key goes right after.
     Purged {},
+    /// In the same decision as `Provisioned`: nobody but a stranger vouches for what it says.
+    Registered {},
+    Verified {},
 }
 
 /// A tenant as it was asked for.
@@ -140,7 +143,7 @@ pub enum OwnershipLoss {
 }
 
 event_names! { TenantEvent {
-    Provisioned = "tenant.provisioned" v "1": "An operator asked for a tenant; its owner, flags and application follow.";
+    Provisioned = "tenant.provisioned" v "1": "A tenant was asked for; its owner, flags and application follow.";
     Updated = "tenant.updated" v "1": "Name, slug, domain or settings changed; only what changed is there.";
     TrialSet = "tenant.trial_set" v "1": "The trial's end was moved, or the trial ended in a contract.";
     Suspended = "tenant.suspended" v "1": "Everybody's access to the tenant stopped.";
@@ -158,6 +161,8 @@ event_names! { TenantEvent {
     ProvisioningCompleted = "tenant.provisioning_completed" v "1": "Every step of provisioning is done.";
     ProvisioningFailed = "tenant.provisioning_failed" v "1": "A step of provisioning was refused.";
     Purged = "tenant.purged" v "1": "Whatever the tenant supplied is forgotten, for ever.";
+    Registered = "tenant.registered" v "1": "A stranger registered it; it is blocked until its owner's address is verified.";
+    Verified = "tenant.verified" v "1": "Its owner's address is verified; it is blocked no longer.";
 } }
 
 impl kernel::Event for TenantEvent {

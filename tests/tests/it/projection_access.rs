@@ -4,8 +4,9 @@ use engine::projection::MemoryProjection;
 use kernel::{Personal, ShardId, TokenId};
 use projections::AccessMemory;
 use schemas::events::{MembershipEvent, TenantEvent, UserEvent};
-use schemas::values::{PasswordPolicy, Plan, Role};
+use schemas::values::{AccessMode, MembershipKind, PasswordPolicy, Plan, Role};
 
+use crate::feeds::at;
 use crate::projection_world::{
     invited, person, provisioned, registered, tenant, to_membership, to_tenant, to_user,
 };
@@ -98,4 +99,23 @@ fn a_token_that_ended_or_expired_leaves_when_the_next_is_issued() {
     assert_eq!(known(), [4]);
     access.reset(ShardId(0));
     assert_eq!(known(), [] as [u128; 0]);
+}
+
+#[test]
+fn what_a_stranger_registered_is_blocked_and_binds_nobody_before_it_is_verified() {
+    let access = AccessMemory::new();
+    for envelope in [
+        provisioned(1, "Acme", "acme.example", Plan::Free),
+        provisioned(2, "Bee", "bee.example", Plan::Free),
+        to_tenant(2, TenantEvent::Registered {}),
+        registered(1, "ann@acme.example", "Archer"),
+        invited(1, 1, 1, Role::User),
+        invited(2, 2, 1, Role::Owner),
+    ] {
+        access.apply(&envelope).unwrap();
+    }
+    let mode = || access.tenant(tenant(2)).unwrap().effective(MembershipKind::Staff, at(1));
+    assert_eq!((mode(), access.belongs_elsewhere(person(1), tenant(1))), (AccessMode::Blocked, false));
+    access.apply(&to_tenant(2, TenantEvent::Verified {})).unwrap();
+    assert_eq!((mode(), access.belongs_elsewhere(person(1), tenant(1))), (AccessMode::Active, true));
 }

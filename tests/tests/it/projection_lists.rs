@@ -217,10 +217,10 @@ async fn every_list_is_answered_from_an_index() {
     let tenant_7 = Scope::Tenant(tenant(7));
 
     for (sort, index) in [
-        ("name", "tenant_directory_v1_1_name"),
-        ("-domain", "tenant_directory_v1_1_domain"),
-        ("-created_at", "tenant_directory_v1_1_created_at"),
-        ("name,-created_at", "tenant_directory_v1_1_name"),
+        ("name", "tenant_directory_v2_1_name"),
+        ("-domain", "tenant_directory_v2_1_domain"),
+        ("-created_at", "tenant_directory_v2_1_created_at"),
+        ("name,-created_at", "tenant_directory_v2_1_name"),
     ] {
         for query in both_pages(&world, TenantDirectory::LIST, sort).await {
             let plan = TenantDirectory::explain(&client, Scope::Platform, &query).await.unwrap();
@@ -230,7 +230,7 @@ async fn every_list_is_answered_from_an_index() {
     }
     let own = query(TenantDirectory::LIST, &[], "name", 50);
     let plan = TenantDirectory::explain(&client, tenant_7, &own).await.unwrap();
-    assert_uses(&plan, "tenant_directory_v1_1_pkey", "a tenant's own row");
+    assert_uses(&plan, "tenant_directory_v2_1_pkey", "a tenant's own row");
 
     for (sort, index) in [
         ("email", "user_directory_v1_1_email"),

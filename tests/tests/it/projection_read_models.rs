@@ -146,6 +146,8 @@ fn a_full_history() -> Vec<Envelope> {
         to_tenant(2, TenantEvent::PasswordPolicyChanged { policy: long_passwords() }),
         to_tenant(2, TenantEvent::SecurityChanged { mfa_required: true }),
         role_created(3, 2, "Bees", &["*:*"]),
+        to_tenant(2, TenantEvent::Registered {}),
+        to_tenant(2, TenantEvent::Verified {}),
         to_tenant(2, TenantEvent::Purged {}),
     ];
     [begun, signing_in(), went_on].concat()
