@@ -2,6 +2,7 @@
 //!
 //! No rule of the business is decided here. Who may call what stands in [`url_map`], and [`gate`] carries it out.
 
+mod acceptance;
 pub mod admission;
 pub mod api_key;
 pub mod audit;
@@ -35,6 +36,7 @@ pub mod problem;
 pub mod rates;
 pub mod readiness;
 mod recall;
+pub mod registration;
 pub mod report;
 pub mod request;
 pub mod routes;

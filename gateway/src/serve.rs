@@ -9,7 +9,7 @@ use deadpool_postgres::Pool;
 use engine::clock::{SystemClock, SystemIds};
 use engine::codec::Codec;
 use engine::feed::{Feed, Live};
-use engine::jobs::{JobRunner, JobSettings, Jobs};
+use engine::jobs::{JobHandler, JobRunner, JobSettings, Jobs};
 use engine::journal::{PgFeed, PgJournal};
 use engine::ledger::{AuditFeed, AuditLedger};
 use engine::process::Processes;
@@ -22,7 +22,7 @@ use projections::{AccessMemory, FlagMemory};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use workflows::{Forget, Links};
+use workflows::{Forget, Lapse, Links};
 
 use crate::audit::Audit;
 use crate::data_dir::{Announcement, DataDir};
@@ -169,7 +169,9 @@ impl Server {
             public_url,
             clock: clock.clone(),
         };
-        let job_runner = JobRunner::start(&jobs, vec![Arc::new(mail)], JobSettings::default()).await?;
+        let lapse = Lapse::new(engine.clone(), jobs.clone(), clock.clone());
+        let handlers: Vec<Arc<dyn JobHandler>> = vec![Arc::new(mail), Arc::new(lapse)];
+        let job_runner = JobRunner::start(&jobs, handlers, JobSettings::default()).await?;
         let job_runner = Arc::new(job_runner);
         let readiness = Readiness::new(
             engine.clone(),
@@ -196,6 +198,7 @@ impl Server {
             readiness,
             sign_in,
             services,
+            registration: settings.registration,
         });
 
         let (listening, background) = (CancellationToken::new(), CancellationToken::new());

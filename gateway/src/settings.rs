@@ -18,6 +18,7 @@ use crate::mail::MailSettings;
 use crate::passwords::{HashParameters, HasherSettings};
 use crate::rates::RateSettings;
 use crate::services::{ServiceKeysError, Services};
+use crate::registration::Registration;
 use crate::signing::SigningAlgorithm;
 use crate::state::Limits;
 
@@ -152,6 +153,10 @@ pub struct Settings {
 
     #[command(flatten)]
     pub rates: RateSettings,
+
+    /// Whether strangers may register tenants (POST /auth/register)
+    #[arg(long, env = "TENANTRY_REGISTRATION", default_value = "off")]
+    pub registration: Registration,
 
     /// How log lines are written, to standard error
     #[arg(long, env = "TENANTRY_LOG_FORMAT", default_value = "json")]

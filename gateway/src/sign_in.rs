@@ -16,7 +16,7 @@ use kernel::{Claim, PersonId, Position, SessionId, TenantId};
 use schemas::values::{EmailAddress, LoginMethod, PasswordHash, Role};
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
 use uuid::Uuid;
 use workflows::Links;
@@ -34,7 +34,7 @@ use crate::state::App;
 use crate::tickets::{CHALLENGE_TTL, Challenge, RefreshToken, Tickets, hash_of};
 use crate::token::{Grant, TTL_MAX};
 
-/// How many links to reset a password are made at once; more requests get none.
+/// How many links are made at once for whoever asks without saying who they are; more requests get none.
 const LINKS_UNDER_WAY_MAX: usize = 64;
 
 /// What signing in works with.
@@ -151,6 +151,13 @@ pub fn may_try<B>(write: &Write<B>, account: [u8; 32], known_device: Option<Uuid
 pub fn may_ask<B>(write: &Write<B>, account: [u8; 32]) -> Result<Pass, Problem> {
     let attempt = attempt(write, account, None);
     write.app.sign_in.asking.ask(&attempt, write.now()).map_err(slow_down)
+}
+
+/// Room to do beside a request what it asks for in somebody's name. `None`: they asked too often, or too many do; they
+/// hear the same, and nothing is done.
+pub fn room_beside<B>(write: &Write<B>, account: [u8; 32]) -> Option<OwnedSemaphorePermit> {
+    drop(may_ask(write, account).ok()?);
+    write.app.sign_in.links_under_way.clone().try_acquire_owned().ok()
 }
 
 fn attempt<B>(write: &Write<B>, account: [u8; 32], known_device: Option<Uuid>) -> Attempt {

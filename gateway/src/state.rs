@@ -18,6 +18,7 @@ use crate::problem::Problem;
 use crate::rates::{RateSettings, Rates};
 use crate::readiness::Readiness;
 use crate::services::Services;
+use crate::registration::Registration;
 use crate::sign_in::SignInParts;
 
 /// How old what revokes access may be before it is no longer believed.
@@ -133,6 +134,7 @@ pub struct App {
     pub readiness: Readiness,
     pub sign_in: SignInParts,
     pub services: Services,
+    pub registration: Registration,
     pub(crate) admission: Admission,
     pub(crate) rates: Rates,
 }
@@ -166,6 +168,7 @@ pub struct Parts {
     pub readiness: Readiness,
     pub sign_in: SignInParts,
     pub services: Services,
+    pub registration: Registration,
 }
 
 impl AppState {
@@ -187,6 +190,7 @@ impl AppState {
             readiness,
             sign_in,
             services,
+            registration,
         } = parts;
         let admission = Admission::new(limits.in_flight_max, limits.tenant_in_flight_max);
         let rates = Rates::new(&limits.rates);
@@ -207,6 +211,7 @@ impl AppState {
             readiness,
             sign_in,
             services,
+            registration,
             admission,
             rates,
         }))

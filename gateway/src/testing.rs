@@ -252,6 +252,7 @@ impl House {
             readiness: Readiness::new(engine, memories, projector, processes, policies.clone(), jobs),
             sign_in,
             services,
+            registration: Default::default(),
         });
         Self { app, clock, audit, journal, access, flags, happened: AtomicU64::new(0), policies }
     }

@@ -189,6 +189,14 @@ pub fn url_map() -> UrlMap {
             Endpoint::post("/auth/invitations/accept", "invitations:accept").anyone(),
             routes!(auth::accept_invitation::accept_invitation),
         )
+        .at(
+            Endpoint::post("/auth/register", "registrations:register").anyone(),
+            routes!(auth::register::register),
+        )
+        .at(
+            Endpoint::post("/auth/email/verify", "registrations:verify").anyone(),
+            routes!(auth::verify_email::verify_email),
+        )
         // The caller themself.
         .at(
             Endpoint::get("/api/v1/users/me", "profile:read").roles(MEMBERS).tenant(TenantRule::Caller),

@@ -8,6 +8,7 @@ mod links;
 mod mail;
 mod ownership;
 mod provisioning;
+mod registration;
 mod sender;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use links::{LinkToken, Links, Opened};
 pub use mail::{Mail, MailJob, Notice};
 pub use ownership::{Consequence, Ownership};
 pub use provisioning::Provisioning;
+pub use registration::{Lapse, Registration, VERIFICATION_HOURS};
 
 /// All process managers, one line each.
 pub fn all(
@@ -38,5 +40,6 @@ pub fn all(
         Arc::new(Ownership::new(engine.clone())),
         Arc::new(Forgetting::new(engine.clone(), keyring.clone(), forget.clone())),
         Arc::new(Mail::new(jobs.clone(), clock.clone())),
+        Arc::new(Registration::new(engine.clone(), jobs.clone())),
     ]
 }

@@ -22,6 +22,7 @@ const TOKEN_BYTES: usize = 16 + 8 + 32;
 enum Purpose {
     Invitation,
     PasswordReset,
+    Verification,
 }
 
 impl Purpose {
@@ -29,6 +30,7 @@ impl Purpose {
         match self {
             Self::Invitation => b"link/invitation",
             Self::PasswordReset => b"link/password_reset",
+            Self::Verification => b"link/verification",
         }
     }
 }
@@ -88,9 +90,20 @@ impl Links {
         self.make(Purpose::PasswordReset, person.0, expires_at)
     }
 
+    /// The link by which whoever registered a tenant shows that the address is theirs (REQUIREMENTS §3).
+    pub fn verification(&self, membership: MembershipId, expires_at: DateTime<Utc>) -> LinkToken {
+        self.make(Purpose::Verification, membership.0, expires_at)
+    }
+
     /// `None`: it is none of our invitations.
     pub fn open_invitation(&self, token: &str) -> Option<(Opened<MembershipId>, SecretHash)> {
         let (of, expires_at) = self.open(Purpose::Invitation, token)?;
+        Some((Opened { of: MembershipId(of), expires_at }, hash(token)))
+    }
+
+    /// `None`: it is none of our links.
+    pub fn open_verification(&self, token: &str) -> Option<(Opened<MembershipId>, SecretHash)> {
+        let (of, expires_at) = self.open(Purpose::Verification, token)?;
         Some((Opened { of: MembershipId(of), expires_at }, hash(token)))
     }
 
@@ -157,6 +170,14 @@ mod tests {
     fn a_link_of_another_kind_of_another_key_or_changed_opens_nothing() {
         let token = links().password_reset(PersonId(Uuid::from_u128(5)), then());
         assert!(links().open_invitation(token.reveal()).is_none());
+        assert!(links().open_verification(token.reveal()).is_none());
+        let (invitation, verification) = {
+            let membership = MembershipId(Uuid::from_u128(5));
+            (links().invitation(membership, then()), links().verification(membership, then()))
+        };
+        assert!(links().open_invitation(verification.reveal()).is_none());
+        assert!(links().open_verification(invitation.reveal()).is_none());
+        assert!(links().open_verification(verification.reveal()).is_some());
         assert!(Links::new(&[8; 32]).open_password_reset(token.reveal()).is_none());
         for at in 0..token.reveal().len() {
             let mut changed = token.reveal().as_bytes().to_vec();

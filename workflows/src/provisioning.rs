@@ -1,6 +1,8 @@
 //! Provisioning (UC-PROV-001): one command of the operator leads to a tenant, its invited owner, the plan's flags and
 //! the application.
 //!
+//! A tenant that a stranger registered goes the same way; its owner is sent a link that verifies the address.
+//!
 //! It follows `tenant.provisioned` and sends, in this order: register the person, set the flags, invite the owner, add
 //! the owner, register the application, connect it, complete. A refusal ends it with `tenant.provisioning_failed`, which
 //! names the step; what was done stays, and an operator can mend the rest by hand.
@@ -21,6 +23,7 @@ use schemas::events::{RequestedApplication, TenantEvent, TenantProvisioned};
 use schemas::values::{ApplicationName, MembershipKind, ProvisioningStep, ReasonCode, Role};
 
 use crate::links::Links;
+use crate::registration::VERIFICATION_HOURS;
 use crate::sender::{Outcome, Refused, send};
 
 const NAME: &str = "provisioning";
@@ -130,20 +133,35 @@ impl Run<'_> {
     async fn invite(&self, owner: PersonId, clock: &dyn Clock) -> Result<(), Stop> {
         let id = membership::id_of(self.asked.tenant, owner);
         let now = clock.now();
+        let registered = self.is_registered().await?;
+        let good_for =
+            if registered { TimeDelta::hours(VERIFICATION_HOURS) } else { TimeDelta::days(INVITATION_DAYS) };
         // As the journal counts, so that the link can be made again.
-        let expires_at = (now + TimeDelta::days(INVITATION_DAYS)).trunc_subsecs(6);
+        let expires_at = (now + good_for).trunc_subsecs(6);
+        let link = if registered {
+            self.links.verification(id, expires_at)
+        } else {
+            self.links.invitation(id, expires_at)
+        };
         let command = MembershipCommand::Invite {
             tenant: self.asked.tenant,
             person: owner,
             role: Role::Owner,
             kind: MembershipKind::Staff,
             expires_at: Some(expires_at),
-            token_hash: Some(self.links.invitation(id, expires_at).hash()),
+            token_hash: Some(link.hash()),
             now,
         };
         let outcome =
             send::<Membership>(self.engine, NAME, self.event, "invite_owner", id.0, command).await?;
         done(ProvisioningStep::InviteOwner, outcome)
+    }
+
+    /// True if a stranger registered the tenant. That was decided together with the event.
+    async fn is_registered(&self) -> Result<bool, Retry> {
+        let (tenant, _) =
+            self.engine.look::<Tenant>(self.asked.tenant.0).await.map_err(|e| Retry::new(e.to_string()))?;
+        Ok(tenant.existing().is_some_and(|tenant| tenant.unverified))
     }
 
     async fn register_application(

@@ -116,10 +116,16 @@ impl MailHandler {
         }
         let tenant = TenantDirectory::get(&client, Scope::Platform, row.tenant).await.map_err(database)?;
         let tenant = tenant.ok_or_else(|| JobError::later("tenant_unknown"))?;
-        let link = self.link("invitation", &self.links.invitation(membership, expires_at));
         Ok(address(row.email).map(|to| {
             let name = row.first_name.as_deref();
-            let letter = Letter::invitation(name, tenant.name.as_deref(), link, expires_at);
+            let letter = if tenant.unverified {
+                // Nothing is repeated of what a stranger wrote: it would be their message, in our letter.
+                let link = self.link("verification", &self.links.verification(membership, expires_at));
+                Letter::email_verification(name, link, expires_at)
+            } else {
+                let link = self.link("invitation", &self.links.invitation(membership, expires_at));
+                Letter::invitation(name, tenant.name.as_deref(), link, expires_at)
+            };
             (to, letter, [Some(row.person.0), Some(row.tenant.0)])
         }))
     }

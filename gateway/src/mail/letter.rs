@@ -150,12 +150,12 @@ impl Letter {
             "Confirm your e-mail address",
             name,
             vec![format!(
-                "Somebody gave this address as theirs. If that was you, confirm it until {}.",
+                "Somebody registered here with this address. If that was you, confirm it until {}.",
                 time(expires_at)
             )],
         )
         .with_link("Confirm the address", url, code)
-        .and("If that was not you, do nothing.")
+        .and("If that was not you, do nothing: without you, nothing happens.")
     }
 }
 

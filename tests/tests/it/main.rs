@@ -25,6 +25,7 @@ mod http_limits;
 mod http_openapi;
 mod http_policies;
 mod http_provisioning;
+mod http_registration;
 mod http_roles;
 mod http_sign_in;
 mod http_tenant_security;

@@ -51,12 +51,25 @@ impl World {
         self.events().await.iter().map(|event| event.event_type.to_string()).collect()
     }
 
+    /// What a stranger registers, and the first event of it.
+    async fn register(&self, tenant: u128) -> Envelope {
+        let command = TenantCommand::Register(Box::new(self.wish(tenant, None)));
+        self.engine.dispatch::<Tenant>(id(tenant), command, context(None)).await.unwrap();
+        self.events().await.remove(0)
+    }
+
     async fn provision(
         &self,
         tenant: u128,
         application: Option<RequestedApplication<ApplicationName>>,
     ) -> Envelope {
-        let wish = Provision {
+        let command = TenantCommand::Provision(Box::new(self.wish(tenant, application)));
+        self.engine.dispatch::<Tenant>(id(tenant), command, context(None)).await.unwrap();
+        self.events().await.pop().unwrap()
+    }
+
+    fn wish(&self, tenant: u128, application: Option<RequestedApplication<ApplicationName>>) -> Provision {
+        Provision {
             tenant: TenantId(id(tenant)),
             name: "Acme".parse().unwrap(),
             slug: format!("acme-{tenant}").parse().unwrap(),
@@ -68,10 +81,7 @@ impl World {
             owner_email: "ann@acme.example".parse().unwrap(),
             application,
             now: SystemClock.now(),
-        };
-        let command = TenantCommand::Provision(Box::new(wish));
-        self.engine.dispatch::<Tenant>(id(tenant), command, context(None)).await.unwrap();
-        self.events().await.pop().unwrap()
+        }
     }
 
     fn manager(&self) -> Provisioning {
@@ -136,6 +146,34 @@ async fn provisioning_survives_a_crash_between_any_two_steps() {
         let mut expected = EVERYTHING.to_vec();
         expected.push("tenant.provisioning_completed");
         assert_eq!(world.types().await, expected, "after a crash at {steps} events");
+    }
+}
+
+/// CC-DAT-001: the same of a tenant that a stranger registered; its owner's link is one that verifies.
+#[tokio::test]
+async fn a_registration_survives_a_crash_between_any_two_steps() {
+    let mut expected = EVERYTHING[..9].to_vec();
+    expected.insert(1, "tenant.registered");
+    expected.push("tenant.provisioning_completed");
+    for steps in 2..=11 {
+        let world = World::new().await;
+        let event = world.register(1).await;
+        let (manager, crashed) = (world.manager(), event.clone());
+        let running = tokio::spawn(async move { manager.react(&crashed).await });
+        while world.events().await.len() < steps && !running.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        running.abort();
+        let _ = running.await;
+        world.manager().react(&event).await.unwrap();
+        assert_eq!(world.types().await, expected, "after a crash at {steps} events");
+        let membership = aggregates::membership::id_of(TenantId(id(1)), PersonId(id(1001)));
+        let (invited, _) =
+            world.engine.look::<aggregates::membership::Membership>(membership.0).await.unwrap();
+        let invitation = invited.existing().unwrap().invitation.clone();
+        let link = workflows::Links::new(&[7; 32]).verification(membership, invitation.expires_at);
+        assert_eq!(invitation.token_hash, Some(link.hash()));
+        assert!(invitation.expires_at <= SystemClock.now() + chrono::TimeDelta::days(1));
     }
 }
 

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::extract::Write;
 use crate::problem::Problem;
-use crate::sign_in::{self, may_ask};
+use crate::sign_in::{self, room_beside};
 
 /// How long a link can be used.
 const LINK_TTL: TimeDelta = TimeDelta::hours(1);
@@ -38,13 +38,7 @@ pub struct Forgot {
 pub async fn forgot_password(write: Write<Forgot>) -> Result<StatusCode, Problem> {
     // Nothing is told of it: every request counts. Whoever asks too often hears the same, and nothing is mailed.
     let account = write.app.sign_in.tickets.account(&write.body.email);
-    let Ok(room) = may_ask(&write, account).and_then(|pass| {
-        drop(pass);
-        let room = write.app.sign_in.links_under_way.clone().try_acquire_owned();
-        room.map_err(|_| Problem::unavailable("busy"))
-    }) else {
-        return Ok(StatusCode::ACCEPTED);
-    };
+    let Some(room) = room_beside(&write, account) else { return Ok(StatusCode::ACCEPTED) };
     let (app, email, now) = (write.app.clone(), write.body.email.clone(), write.now());
     let context = CommandContext::new(write.metadata());
     tokio::spawn(async move {

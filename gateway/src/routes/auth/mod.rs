@@ -6,5 +6,7 @@ pub mod log_in;
 pub mod log_out;
 pub mod log_out_all;
 pub mod refresh;
+pub mod register;
 pub mod reset_password;
 pub mod second_factor;
+pub mod verify_email;
