@@ -145,9 +145,9 @@ async fn a_tenant_is_registered_verified_by_its_letter_and_its_owner_signs_in() 
     );
 
     // Before that, nobody gets in, and nothing but the link does it.
-    let early = town.app.token_of(owner, Role::Owner, Some(id));
+    let nobodys = town.app.token(Role::Owner, Some(id));
     let own = async |token: &str| town.app.get("/api/v1/tenants/me").by(token).send().await;
-    own(&early).await.refused(403, "ERR-AUTH-403", "blocked");
+    own(&nobodys).await.refused(403, "ERR-AUTH-403", "blocked");
     town.log_in(ANN, PASSWORD, None).await.refused(401, "ERR-AUTH-401", "invalid_credentials");
     let before = town.app.events().await;
     let body = json!({"token": token, "password": PASSWORD});
