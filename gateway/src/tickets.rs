@@ -130,7 +130,8 @@ impl RefreshToken {
 
     /// Until when the session lasts if it is refreshed at `now`.
     pub fn expires_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        (now + SESSION_IDLE_MAX).min(self.authenticated_at + SESSION_MAX)
+        let end = self.authenticated_at.checked_add_signed(SESSION_MAX).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        (now + SESSION_IDLE_MAX).min(end)
     }
 }
 
@@ -322,7 +323,7 @@ impl Tickets {
         hex::encode(self.tag(b"recovery", &said.0)).parse().expect("64 lower-case hex digits")
     }
 
-    fn seal(&self, purpose: &[u8], said: &[u8]) -> Zeroizing<String> {
+    pub(crate) fn seal(&self, purpose: &[u8], said: &[u8]) -> Zeroizing<String> {
         let tag = self.tag(purpose, said);
         let mut bytes = Zeroizing::new(said.to_vec());
         bytes.extend_from_slice(tag.as_ref());

@@ -239,7 +239,8 @@ impl Tokens {
             .map_err(|_| TokenError::Invalid)?
             .claims;
         let now = now.timestamp();
-        if claims.nbf > now + SKEW_S || claims.exp - claims.iat > TTL_MAX.as_secs() as i64 {
+        let lives_s = claims.exp.saturating_sub(claims.iat);
+        if claims.nbf > now + SKEW_S || lives_s > TTL_MAX.as_secs() as i64 {
             return Err(TokenError::Invalid);
         }
         if claims.exp <= now {
@@ -346,8 +347,13 @@ mod tests {
         assert_eq!(claims.exp - claims.iat, 900);
         assert!(tokens.verify(&token, later(899)).is_ok());
         assert_eq!(tokens.verify(&token, later(900)), Err(TokenError::Expired));
-        let long = forged(header(), |claims| claims["exp"] = json!(now().timestamp() + 901));
-        assert_eq!(tokens.verify(&long, now()), Err(TokenError::Invalid));
+        for (iat, exp) in [(now().timestamp(), now().timestamp() + 901), (i64::MIN, i64::MAX)] {
+            let long = forged(header(), |claims| {
+                claims["iat"] = json!(iat);
+                claims["exp"] = json!(exp);
+            });
+            assert_eq!(tokens.verify(&long, now()), Err(TokenError::Invalid), "{iat} {exp}");
+        }
     }
 
     #[test]
