@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 ROOT := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 
-.PHONY: help run test simulate crash storm bench bench-peers coverage deny sbom fmt stop
+.PHONY: help run test simulate crash storm fuzz bench bench-peers coverage deny sbom fmt stop
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(ROOT)Makefile
@@ -22,6 +22,9 @@ crash: ## many rounds of kill, stop and cut under load (ARGS='--rounds N --seed 
 
 storm: ## the overload tests, a minute long
 	@$(ROOT)scripts/storm.sh
+
+fuzz: ## what strangers can send, against the parsers (ARGS='--seconds 60 --only cursor', '--list')
+	@$(ROOT)scripts/fuzz.sh $(ARGS)
 
 bench: ## every workload beside its peer (ARGS='--quick', '--only NAME…', '--list')
 	@$(ROOT)scripts/bench.sh $(ARGS)

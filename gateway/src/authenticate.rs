@@ -107,7 +107,7 @@ fn service(app: &App, credentials: &str, now: DateTime<Utc>) -> Result<Caller, P
     })
 }
 
-fn holder(claims: Claims) -> Result<Caller, Problem> {
+pub(crate) fn holder(claims: Claims) -> Result<Caller, Problem> {
     let invalid = || Problem::unauthenticated("invalid_token");
     let is_platform = claims.role.is_some_and(Role::is_platform);
     let kind = if is_platform { ActorKind::Operator } else { ActorKind::User };

@@ -16,6 +16,8 @@ pub mod delivery;
 pub mod endpoint;
 pub mod extract;
 pub mod forwarded;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gate;
 mod grants;
 pub mod keys;

@@ -39,7 +39,7 @@ pub struct Listing {
     binding: String,
     path: String,
     /// All parameters but the cursor.
-    pairs: Vec<(String, String)>,
+    pub(crate) pairs: Vec<(String, String)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,7 +67,7 @@ impl Listing {
         Self::parse(&read.query, &place, spec, own, &read.app.keys.cursor)
     }
 
-    fn parse(
+    pub(crate) fn parse(
         query: &str,
         place: &Place<'_>,
         spec: &'static ListSpec,
@@ -96,7 +96,7 @@ impl Listing {
     }
 
     /// The cursor to the next page.
-    fn cursor(&self, after: Vec<SortValue>) -> String {
+    pub(crate) fn cursor(&self, after: Vec<SortValue>) -> String {
         let cursor = Cursor { b: self.binding.clone(), a: after };
         let text = serde_json::to_vec(&cursor).expect("a cursor is text, ids and times");
         let tag = hmac::sign(&self.key, &text);
@@ -121,10 +121,10 @@ impl Listing {
 }
 
 /// Which list it is.
-struct Place<'a> {
-    route: &'a str,
-    path: &'a str,
-    scope: Scope,
+pub(crate) struct Place<'a> {
+    pub route: &'a str,
+    pub path: &'a str,
+    pub scope: Scope,
 }
 
 #[derive(Default)]

@@ -8,6 +8,7 @@ mod read;
 mod write;
 
 pub use idempotency::IdempotencyKey;
+pub(crate) use json::StrictJson;
 pub use json::{Json, NoBody, canonical};
 pub use path::Path;
 pub use precondition::{etag, is_current};

@@ -8,6 +8,7 @@ mod pool;
 mod stored;
 
 pub use hasher::{HashError, Hasher, HasherSettings, Verdict};
+pub(crate) use policy::judge;
 pub use policy::{About, Broken};
 pub use stored::{HashParameters, InvalidParameters};
 

@@ -88,7 +88,7 @@ impl Broken {
 /// Characters are Unicode code points, as SP 800-63B counts them. A common password is not also called weak.
 ///
 /// [`Hasher::judge`]: super::Hasher::judge
-pub(super) fn judge(policy: &PasswordPolicy, password: &Password, about: &About) -> Vec<Broken> {
+pub(crate) fn judge(policy: &PasswordPolicy, password: &Password, about: &About) -> Vec<Broken> {
     let text = password.as_str();
     let mut broken = Vec::new();
     let chars_min = policy.length_min.chars();

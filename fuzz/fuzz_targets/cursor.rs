@@ -1,0 +1,6 @@
+//! Cursors of lists.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    gateway::fuzzing::cursor(data);
+});
