@@ -1,6 +1,6 @@
 //! A server of a test's own, on a database of its own, and requests that read like a script.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -139,8 +139,17 @@ impl TestApp {
         self.call_by(&self.http, method, path)
     }
 
+    /// The same, on the port for operators' machines.
+    pub fn call_admin(&self, method: Method, path: &str) -> Call<'_> {
+        self.call_at(self.server.admin, &self.http, method, path)
+    }
+
     fn call_by(&self, client: &reqwest::Client, method: Method, path: &str) -> Call<'_> {
-        let url = format!("http://{}{path}", self.server.public);
+        self.call_at(self.server.public, client, method, path)
+    }
+
+    fn call_at(&self, at: SocketAddr, client: &reqwest::Client, method: Method, path: &str) -> Call<'_> {
+        let url = format!("http://{at}{path}");
         let trace = Uuid::new_v5(&Uuid::NAMESPACE_OID, self.server.state.ids.fresh().as_bytes());
         let parent = format!("00-{}-00f067aa0ba902b7-00", trace.simple());
         let request = client.request(method, url).header("traceparent", parent);

@@ -1,11 +1,16 @@
-//! The walk: every operation of `/openapi.json` as a stranger, in every wrong role, of another tenant, of a suspended and
+//! The walk: every endpoint of the URL map as a stranger, in every wrong role, of another tenant, of a suspended and
 //! of a read-only tenant, and as who may. Each call has one entry in the audit trail, refusals included.
 //!
-//! What is expected follows from the rules that the document tells of each operation; a new endpoint is walked over
-//! without anybody thinking of it, or the test says that it can't be.
+//! What is expected follows from the rules that `/openapi.json` tells of each; a new endpoint is walked over without anybody
+//! thinking of it, or the test says that it can't be.
+
+mod credentials;
+mod forger;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use gateway::endpoint::Endpoint;
 use reqwest::Method;
 use schemas::values::Role;
 use serde_json::{Value, json};
@@ -13,7 +18,7 @@ use uuid::Uuid;
 
 use crate::app::{Answer, TestApp, TestTenant};
 
-/// One operation of the document.
+/// One endpoint, and what the document tells of it.
 #[derive(Clone, Debug)]
 struct Operation {
     method: Method,
@@ -103,15 +108,14 @@ impl Walk {
     async fn begin() -> Self {
         let app = TestApp::new().await;
         let document = app.get("/openapi.json").send().await.body;
-        let paths = document["paths"].as_object().expect("the document has paths");
-        let operations = paths.iter().flat_map(|(path, item)| {
-            item.as_object().expect("methods").iter().map(|(method, rules)| Operation {
-                method: method.to_uppercase().parse().expect("a method"),
-                path: path.clone(),
-                rules: rules.clone(),
-            })
-        });
-        let operations = operations.filter(|operation| operation.rules["x-listener"] != "admin").collect();
+        let map = gateway::url_map::url_map();
+        let operation = |endpoint: &Arc<Endpoint>| {
+            let method = endpoint.method.as_str();
+            let rules = document["paths"][endpoint.path][method.to_lowercase()].clone();
+            assert!(rules.is_object(), "the document does not tell of {method} {}", endpoint.path);
+            Operation { method: endpoint.method.clone(), path: endpoint.path.to_owned(), rules }
+        };
+        let operations = map.endpoints().map(operation).collect();
         let (acme, other) = (furnish(&app, "acme").await, furnish(&app, "other").await);
         Self {
             app,
@@ -148,10 +152,13 @@ impl Walk {
             .replace("{permission}", "users:read")
             .replace("{module}", "webhooks");
         assert!(!path.contains('{'), "{} has a parameter that the walk does not know", operation.name());
-        if operation.tenant() == "connected" {
+        if operation.rules["x-tenant"] == "connected" {
             path.push_str(&format!("?tenant={}", acme.tenant.id));
         }
-        let mut call = self.app.call(operation.method.clone(), &path);
+        let mut call = match operation.rules["x-listener"].as_str() {
+            Some("admin") => self.app.call_admin(operation.method.clone(), &path),
+            _ => self.app.call(operation.method.clone(), &path),
+        };
         if let Some(credentials) = credentials {
             call = call.by(credentials);
         }
@@ -163,6 +170,11 @@ impl Walk {
             call = call.json(example.clone());
         }
         call.send().await
+    }
+
+    /// The operations that somebody in particular may call.
+    fn guarded(&self) -> Vec<Operation> {
+        self.operations.iter().filter(|operation| !operation.is_open()).cloned().collect()
     }
 
     fn saw(&mut self, case: &'static str, operation: &Operation) {
@@ -250,8 +262,7 @@ fn platform_roles() -> impl Iterator<Item = Role> {
 #[tokio::test]
 async fn every_route_lets_in_whom_it_names_and_nobody_else() {
     let mut walk = Walk::begin().await;
-    let guarded: Vec<Operation> =
-        walk.operations.iter().filter(|operation| !operation.is_open()).cloned().collect();
+    let guarded = walk.guarded();
     assert!(guarded.len() >= 40, "the document holds only {}", guarded.len());
     assert!(guarded.iter().all(Operation::is_audited), "whoever has credentials is audited");
 
@@ -456,4 +467,7 @@ async fn the_document_holds_every_endpoint_of_the_url_map() {
         let told = operation.get("x-roles").cloned().unwrap_or(json!([]));
         assert_eq!(told, json!(roles), "{} {}", endpoint.method, endpoint.path);
     }
+    let items = document["paths"].as_object().unwrap().values();
+    let told: usize = items.map(|item| item.as_object().unwrap().len()).sum();
+    assert_eq!(told, map.endpoints().count(), "and of no others");
 }
