@@ -22,6 +22,7 @@ mod http_flags;
 mod http_invitations;
 mod http_leaving;
 mod http_limits;
+mod http_lists;
 mod http_openapi;
 mod http_policies;
 mod http_provisioning;
