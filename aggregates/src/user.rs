@@ -1,6 +1,7 @@
 //! A person: one identity in a deployment, whatever tenants they belong to. The e-mail address is a claim: it names one
 //! person (REQUIREMENTS §12, ruling 10).
 
+mod passkeys;
 mod sign_in;
 mod tokens;
 
@@ -12,9 +13,12 @@ use schemas::values::{
 };
 use serde::{Deserialize, Serialize};
 
+pub use passkeys::{
+    Assertion, CREDENTIAL_CLAIM, NewPasskey, PASSKEYS_MAX, Passkey, PasskeyCommand, Passkeys,
+};
 pub use sign_in::{
-    DEVICES_MAX, LogIn, REFRESH_GRACE, SESSIONS_MAX, SecondFactor, Session, SignIn, TOTP_DIGITS, TOTP_STEP_S,
-    Totp,
+    Checked, DEVICES_MAX, LogIn, REFRESH_GRACE, SESSIONS_MAX, SecondFactor, Session, SignIn, TOTP_DIGITS,
+    TOTP_STEP_S, Totp,
 };
 pub use tokens::{IssueToken, TOKEN_DAYS, TOKENS_MAX, Token, TokenRejection, Tokens};
 
@@ -134,7 +138,7 @@ pub enum UserCommand {
         former: PasswordHash,
         hash: PasswordHash,
     },
-    /// FR-AUTH-001. The password was verified before, against the hash that comes with it.
+    /// FR-AUTH-001. The password or passkey was verified before, against what comes with it.
     LogIn(Box<LogIn>),
     /// FR-AUTH-005. Within the grace the former token gets the same successor.
     Refresh {
@@ -179,6 +183,8 @@ pub enum UserCommand {
     RevokeToken {
         token: TokenId,
     },
+    /// NFR-SEC-003
+    Passkey(PasskeyCommand),
     /// CON-COMP-001: erasure. Whatever is personal reads as forgotten, everywhere and for ever.
     Forget,
 }
@@ -209,6 +215,8 @@ pub enum UserRejection {
     SecondFactorAlreadySet,
     #[error("the person has no second factor")]
     NoSecondFactor,
+    #[error("the person has as many passkeys as there may be")]
+    TooManyPasskeys,
     #[error("the session has ended")]
     SessionEnded,
     #[error("the token has a successor that is in use")]
@@ -230,6 +238,7 @@ impl kernel::Rejection for UserRejection {
             | Self::SecondFactorRequired
             | Self::SecondFactorWrong
             | Self::NoSecondFactor
+            | Self::TooManyPasskeys
             | Self::SessionEnded
             | Self::TokenReused => RejectionKind::Rule,
             Self::Token(rejection) => rejection.kind(),
@@ -249,6 +258,7 @@ impl kernel::Rejection for UserRejection {
             Self::SecondFactorWrong => "mfa_wrong",
             Self::SecondFactorAlreadySet => "mfa_already_set",
             Self::NoSecondFactor => "mfa_not_set",
+            Self::TooManyPasskeys => "too_many_passkeys",
             Self::SessionEnded => "session_expired",
             Self::TokenReused => "token_reused",
             Self::Token(rejection) => rejection.detail(),
@@ -366,6 +376,7 @@ impl Decider for User {
             }
             UserCommand::IssueToken(wish) => Ok(enabled()?.issue_token(*wish)?),
             UserCommand::RevokeToken { token } => Ok(known()?.tokens.revoke(token)),
+            UserCommand::Passkey(wish) => enabled().and_then(|user| user.sign_in.passkey(user.person, wish)),
         }
     }
 
@@ -428,7 +439,10 @@ impl Decider for User {
             | UserEvent::MfaEnrolled { .. }
             | UserEvent::MfaVerified { .. }
             | UserEvent::RecoveryCodesReplaced { .. }
-            | UserEvent::MfaRemoved {}) => user.sign_in.evolve(event),
+            | UserEvent::MfaRemoved {}
+            | UserEvent::PasskeyAdded { .. }
+            | UserEvent::PasskeyUsed { .. }
+            | UserEvent::PasskeyRemoved { .. }) => user.sign_in.evolve(event),
         }
     }
 
@@ -443,8 +457,12 @@ impl Decider for User {
             }
             // The address is free for another person, or for the same one as somebody new.
             UserEvent::SubjectForgotten {} => {
-                let freed = self.existing().and_then(|user| claim(&user.email)).map(ClaimChange::Free);
-                freed.into_iter().collect()
+                let Some(user) = self.existing() else { return Vec::new() };
+                let freed = claim(&user.email).into_iter().chain(user.sign_in.passkeys.claims());
+                freed.map(ClaimChange::Free).collect()
+            }
+            UserEvent::PasskeyAdded { .. } | UserEvent::PasskeyRemoved { .. } => {
+                self.existing().and_then(|user| user.sign_in.passkeys.claim(event)).into_iter().collect()
             }
             UserEvent::ProfileUpdated { .. }
             | UserEvent::Activated {}
@@ -463,7 +481,8 @@ impl Decider for User {
             | UserEvent::RecoveryCodesReplaced { .. }
             | UserEvent::MfaRemoved {}
             | UserEvent::TokenIssued { .. }
-            | UserEvent::TokenRevoked { .. } => Vec::new(),
+            | UserEvent::TokenRevoked { .. }
+            | UserEvent::PasskeyUsed { .. } => Vec::new(),
         }
     }
 }

@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use aggregates::membership::Grant;
 use aggregates::tenant::{Provision, Trial};
-use aggregates::user::{IssueToken, LogIn, SecondFactor};
+use aggregates::user::{
+    Assertion, Checked, IssueToken, LogIn, NewPasskey, PasskeyCommand, SecondFactor,
+};
 use aggregates::{
     Application, ApplicationCommand, Membership, MembershipCommand, Policy, PolicyCommand, RoleCommand,
     Tenant, TenantCommand, User, UserCommand,
@@ -279,8 +281,7 @@ fn sign_in_command() -> impl Strategy<Value = UserCommand> {
             UserCommand::LogIn(Box::new(LogIn {
                 session,
                 tenant: None,
-                method: LoginMethod::Password,
-                checked,
+                checked: Checked::Password(checked),
                 second_factor: factor(now, right),
                 device: Uuid::from_u128(device.into()),
                 origin: None,
@@ -344,6 +345,47 @@ fn sign_in_command() -> impl Strategy<Value = UserCommand> {
         1 => (0..2_u128, word(SessionEnd::ALL)).prop_map(|(tenant, because)| {
             UserCommand::EndSessionsIn { tenant: Uuid::from_u128(tenant).into(), because }
         }),
+        4 => passkey_command(),
+    ]
+}
+
+fn passkey_command() -> impl Strategy<Value = UserCommand> {
+    let id = |number: u8| Uuid::from_u128(number.into());
+    let record = || "{}".parse::<CredentialRecord>().unwrap();
+    let add = (0..3_u8, 0..3_u8, 0..3_u32, a_time()).prop_map(move |(passkey, credential, counter, now)| {
+        PasskeyCommand::Add(Box::new(NewPasskey {
+            passkey: id(passkey).into(),
+            name: "a phone".parse().unwrap(),
+            credential: format!("c{credential}").parse().unwrap(),
+            record: record(),
+            counter,
+            by: None,
+            now,
+        }))
+    });
+    let remove = (0..3_u8).prop_map(move |passkey| PasskeyCommand::Remove { passkey: id(passkey).into() });
+    let log_in = (0..4_u8, 0..3_u8, 0..5_u32, a_hash(), a_time()).prop_map(
+        move |(session, passkey, counter, challenge, now)| {
+            let challenge_expires_at = now + chrono::TimeDelta::minutes(5);
+            let passkey = id(passkey).into();
+            let checked = Assertion { passkey, checked: record(), counter, challenge, challenge_expires_at };
+            UserCommand::LogIn(Box::new(LogIn {
+                session: id(session).into(),
+                tenant: None,
+                checked: Checked::Passkey(checked),
+                second_factor: None,
+                device: Uuid::nil(),
+                origin: None,
+                token_hash: "0".repeat(64).parse().unwrap(),
+                now,
+                expires_at: now + chrono::TimeDelta::days(7),
+            }))
+        },
+    );
+    prop_oneof![
+        2 => add.prop_map(UserCommand::Passkey),
+        1 => remove.prop_map(UserCommand::Passkey),
+        2 => log_in,
     ]
 }
 

@@ -50,6 +50,8 @@ id! {
     SessionId,
     /// A person's access token for scripts, until it expires or is revoked.
     TokenId,
+    /// A key pair that an authenticator of a person's holds.
+    PasskeyId,
     /// One wish, however often it is sent: derived from a caller's `Idempotency-Key` or from the causing event.
     CommandId,
     /// Ties a request to everything it led to; the W3C trace id (128 bits).

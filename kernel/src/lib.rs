@@ -17,8 +17,8 @@ pub use clock::{Clock, Ids};
 pub use decider::{Decider, Event, Rejection, RejectionKind, Upcasted, Upcaster};
 pub use envelope::{Actor, ActorKind, Envelope, Metadata, Origin, StreamId};
 pub use id::{
-    ApplicationId, CommandId, CorrelationId, EventId, KeyId, MembershipId, PersonId, RoleId, SessionId,
-    TenantId, TokenId,
+    ApplicationId, CommandId, CorrelationId, EventId, KeyId, MembershipId, PasskeyId, PersonId, RoleId,
+    SessionId, TenantId, TokenId,
 };
 pub use payload::Payload;
 pub use position::{InvalidPosition, Position, PositionToken, ShardId};

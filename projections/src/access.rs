@@ -11,8 +11,8 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::projection::{FoldError, MemoryProjection};
 use kernel::{
-    ApplicationId, Envelope, KeyId, MembershipId, PersonId, Position, RoleId, SessionId, ShardId, StreamId,
-    TenantId,
+    ApplicationId, Envelope, KeyId, MembershipId, PasskeyId, PersonId, Position, RoleId, SessionId, ShardId,
+    StreamId, TenantId,
 };
 use schemas::events::{ApplicationEvent, MembershipEvent, TenantEvent, UserEvent};
 use schemas::values::{MembershipKind, MembershipStatus, Role, Scope, SecretHash, UserStatus};
@@ -69,12 +69,13 @@ pub struct MemberAccess {
     pub ended_at: Position,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Person {
     active: bool,
     disabled: bool,
-    /// They have a second factor to sign in with.
-    second_factor: bool,
+    /// What they have as a second factor to sign in with.
+    one_time_codes: bool,
+    passkeys: BTreeSet<PasskeyId>,
     /// What began before has ended: the password changed, the person was disabled, or all sessions were ended.
     ended_at: Position,
 }
@@ -263,7 +264,8 @@ impl Known {
             let person = Person {
                 active: status == UserStatus::Active,
                 disabled: status == UserStatus::Disabled,
-                second_factor: false,
+                one_time_codes: false,
+                passkeys: BTreeSet::new(),
                 ended_at: Position::ZERO,
             };
             self.people.insert(id, (shard, person));
@@ -282,8 +284,14 @@ impl Known {
                 (person.disabled, person.ended_at) = (true, position);
             }
             UserEvent::Enabled {} => person.disabled = false,
-            UserEvent::MfaEnrolled { .. } => person.second_factor = true,
-            UserEvent::MfaRemoved {} => person.second_factor = false,
+            UserEvent::MfaEnrolled { .. } => person.one_time_codes = true,
+            UserEvent::MfaRemoved {} => person.one_time_codes = false,
+            UserEvent::PasskeyAdded { passkey, .. } => {
+                person.passkeys.insert(passkey);
+            }
+            UserEvent::PasskeyRemoved { passkey } => {
+                person.passkeys.remove(&passkey);
+            }
             UserEvent::PasswordChanged { .. } | UserEvent::SessionsRevoked { .. } => {
                 person.ended_at = position;
             }
@@ -300,6 +308,7 @@ impl Known {
             | UserEvent::RefreshReuseDetected { .. }
             | UserEvent::SessionRevoked { .. }
             | UserEvent::MfaVerified { .. }
+            | UserEvent::PasskeyUsed { .. }
             | UserEvent::RecoveryCodesReplaced { .. } => {}
         }
         Ok(())

@@ -69,6 +69,9 @@ impl Entity for UserRow {
             | UserEvent::MfaEnrolled { .. }
             | UserEvent::MfaVerified { .. }
             | UserEvent::RecoveryCodesReplaced { .. }
+            | UserEvent::PasskeyAdded { .. }
+            | UserEvent::PasskeyUsed { .. }
+            | UserEvent::PasskeyRemoved { .. }
             | UserEvent::MfaRemoved {}
             | UserEvent::TokenIssued { .. }
             | UserEvent::TokenRevoked { .. } => true,
@@ -160,6 +163,9 @@ impl UserRow {
             | UserEvent::MfaEnrolled { .. }
             | UserEvent::MfaVerified { .. }
             | UserEvent::RecoveryCodesReplaced { .. }
+            | UserEvent::PasskeyAdded { .. }
+            | UserEvent::PasskeyUsed { .. }
+            | UserEvent::PasskeyRemoved { .. }
             | UserEvent::MfaRemoved {}
             | UserEvent::TokenIssued { .. }
             | UserEvent::TokenRevoked { .. } => {}

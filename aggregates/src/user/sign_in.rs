@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use totp_rs::{Algorithm, Builder};
 use uuid::Uuid;
 
+use super::passkeys::{Assertion, Passkey, Passkeys};
 use super::{Existing, UserRejection};
 
 /// How many sessions a person may have at once; one more ends the one used longest ago.
@@ -37,6 +38,9 @@ const TOTP_SKEW_STEPS: u16 = 1;
 pub struct SignIn {
     pub password: Option<Personal<PasswordHash>>,
     pub totp: Option<Totp>,
+    pub passkeys: Passkeys,
+    /// The hashes of those that are left. They go with the last second factor.
+    pub recovery_codes: BTreeSet<SecretHash>,
     pub sessions: BTreeMap<SessionId, Session>,
     /// Devices that signed in, the last at the end.
     pub devices: Vec<Uuid>,
@@ -44,14 +48,12 @@ pub struct SignIn {
     resets: Vec<ResetLink>,
 }
 
-/// The second factor.
+/// One-time codes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Totp {
     secret: Personal<TotpSecret>,
     /// Codes of this time step and older ones are used up.
     last_step: u64,
-    /// The hashes of those that are left.
-    pub recovery_codes: BTreeSet<SecretHash>,
 }
 
 /// A session that has not ended. It may have expired.
@@ -75,15 +77,13 @@ struct ResetLink {
     expires_at: DateTime<Utc>,
 }
 
-/// A login whose password was verified.
+/// A login whose first proof was verified.
 #[derive(Clone, Debug)]
 pub struct LogIn {
     pub session: SessionId,
     /// `None`: for all tenants that the person belongs to.
     pub tenant: Option<TenantId>,
-    pub method: LoginMethod,
-    /// The hash that the password was verified against.
-    pub checked: PasswordHash,
+    pub checked: Checked,
     pub second_factor: Option<SecondFactor>,
     pub device: Uuid,
     pub origin: Option<Origin>,
@@ -93,6 +93,15 @@ pub struct LogIn {
     pub expires_at: DateTime<Utc>,
 }
 
+/// What a login rests on first.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Checked {
+    /// The hash that the password was verified against.
+    Password(PasswordHash),
+    /// Two factors at once: none beside it is looked at.
+    Passkey(Assertion),
+}
+
 /// What is shown beside the password.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SecondFactor {
@@ -100,6 +109,16 @@ pub enum SecondFactor {
     Totp(String),
     /// The hash of a recovery code.
     RecoveryCode(SecretHash),
+    Passkey(Assertion),
+}
+
+impl Checked {
+    pub fn method(&self) -> LoginMethod {
+        match self {
+            Self::Password(_) => LoginMethod::Password,
+            Self::Passkey(_) => LoginMethod::Passkey,
+        }
+    }
 }
 
 impl Session {
@@ -135,7 +154,7 @@ fn step_of(secret: &TotpSecret, code: &str, now: DateTime<Utc>) -> Option<u64> {
     totp.check(code, u64::try_from(now.timestamp()).ok()?)
 }
 
-type Decided = Result<Vec<UserEvent>, UserRejection>;
+pub(super) type Decided = Result<Vec<UserEvent>, UserRejection>;
 
 impl Existing {
     /// Proves the address, and gives a first password to whoever has none.
@@ -234,11 +253,17 @@ impl SignIn {
         if self.sessions.contains_key(&wish.session) {
             return Ok(Vec::new());
         }
-        if self.current() != Some(&wish.checked) {
-            return Err(UserRejection::InvalidCredentials);
-        }
         let mut events = Vec::new();
-        events.extend(self.verify(wish.second_factor.as_ref(), wish.now)?);
+        match &wish.checked {
+            Checked::Password(hash) if self.current() != Some(hash) => {
+                return Err(UserRejection::InvalidCredentials);
+            }
+            Checked::Password(_) => events.extend(self.verify(wish.second_factor.as_ref(), wish.now)?),
+            Checked::Passkey(shown) => {
+                let used = self.passkeys.accept(shown, wish.now);
+                events.push(used.ok_or(UserRejection::InvalidCredentials)?);
+            }
+        }
         // Expired sessions leave when the next begins.
         let live = || self.sessions.iter().filter(|(_, session)| session.is_live(wish.now));
         if live().count() >= SESSIONS_MAX
@@ -250,7 +275,7 @@ impl SignIn {
         events.push(UserEvent::LoginSucceeded {
             session: wish.session,
             tenant: wish.tenant,
-            method: wish.method,
+            method: wish.checked.method(),
             device: wish.device,
             new_device: !self.devices.contains(&wish.device),
             origin: wish.origin.map(|origin| Personal::new(of, origin)),
@@ -267,21 +292,21 @@ impl SignIn {
         shown: Option<&SecondFactor>,
         now: DateTime<Utc>,
     ) -> Result<Option<UserEvent>, UserRejection> {
-        let Some(totp) = &self.totp else {
-            // What can't be verified was not shown.
-            return if shown.is_some() { Err(UserRejection::SecondFactorWrong) } else { Ok(None) };
-        };
-        match shown {
-            None => Err(UserRejection::SecondFactorRequired),
+        // What can't be verified was not shown.
+        let used = match shown {
+            None if self.has_second_factor() => return Err(UserRejection::SecondFactorRequired),
+            None => return Ok(None),
             Some(SecondFactor::Totp(code)) => {
-                let step = totp.step_of(code, now).ok_or(UserRejection::SecondFactorWrong)?;
-                Ok(Some(UserEvent::MfaVerified { step: Some(step), recovery_code: None }))
+                let step = self.totp.as_ref().and_then(|totp| totp.step_of(code, now));
+                step.map(|step| UserEvent::MfaVerified { step: Some(step), recovery_code: None })
             }
-            Some(SecondFactor::RecoveryCode(hash)) if totp.recovery_codes.contains(hash) => {
-                Ok(Some(UserEvent::MfaVerified { step: None, recovery_code: Some(hash.clone()) }))
+            Some(SecondFactor::RecoveryCode(hash)) => {
+                let known = self.recovery_codes.get(hash).cloned();
+                known.map(|hash| UserEvent::MfaVerified { step: None, recovery_code: Some(hash) })
             }
-            Some(SecondFactor::RecoveryCode(_)) => Err(UserRejection::SecondFactorWrong),
-        }
+            Some(SecondFactor::Passkey(shown)) => self.passkeys.accept(shown, now),
+        };
+        used.map(Some).ok_or(UserRejection::SecondFactorWrong)
     }
 
     pub(super) fn refresh(
@@ -329,17 +354,29 @@ impl SignIn {
         }
         let step = step_of(&secret, code, now).ok_or(UserRejection::SecondFactorWrong)?;
         let enrolled = UserEvent::MfaEnrolled { secret: Personal::new(of, secret), step, recovery_codes };
-        // Whoever else has the password signs in again, with the second factor.
-        let others = self.sessions.keys().filter(|session| Some(**session) != by);
+        Ok(std::iter::once(enrolled).chain(self.end_all_but(by)).collect())
+    }
+
+    /// Whoever else has the password signs in again, with the second factor.
+    pub(super) fn end_all_but(&self, by: Option<SessionId>) -> impl Iterator<Item = UserEvent> {
+        let others = self.sessions.keys().filter(move |session| Some(**session) != by);
         let because = SessionEnd::SecondFactor;
-        let ended = others.map(|session| UserEvent::SessionRevoked { session: *session, because });
-        Ok(std::iter::once(enrolled).chain(ended).collect())
+        others.map(move |session| UserEvent::SessionRevoked { session: *session, because })
     }
 
     pub(super) fn replace_recovery_codes(&self, recovery_codes: Vec<SecretHash>) -> Decided {
-        let totp = self.totp.as_ref().ok_or(UserRejection::NoSecondFactor)?;
-        let same = totp.recovery_codes.iter().eq(recovery_codes.iter().collect::<BTreeSet<_>>());
+        if !self.has_second_factor() {
+            return Err(UserRejection::NoSecondFactor);
+        }
+        let same = self.recovery_codes.iter().eq(recovery_codes.iter().collect::<BTreeSet<_>>());
         Ok(if same { Vec::new() } else { vec![UserEvent::RecoveryCodesReplaced { recovery_codes }] })
+    }
+
+    /// Recovery codes stand in for a second factor; without any they are worth nothing.
+    fn forget_idle_codes(&mut self) {
+        if !self.has_second_factor() {
+            self.recovery_codes.clear();
+        }
     }
 
     /// Folds what concerns signing in; what doesn't is the person's.
@@ -408,26 +445,36 @@ impl SignIn {
             }
             UserEvent::SessionsRevoked { because: _ } => self.sessions.clear(),
             UserEvent::MfaEnrolled { secret, step, recovery_codes } => {
-                self.totp = Some(Totp {
-                    secret: secret.clone(),
-                    last_step: *step,
-                    recovery_codes: recovery_codes.iter().cloned().collect(),
-                });
+                self.totp = Some(Totp { secret: secret.clone(), last_step: *step });
+                self.recovery_codes = recovery_codes.iter().cloned().collect();
             }
             UserEvent::MfaVerified { step, recovery_code } => {
-                if let Some(totp) = &mut self.totp {
-                    totp.last_step = step.unwrap_or(totp.last_step);
-                    if let Some(used) = recovery_code {
-                        totp.recovery_codes.remove(used);
-                    }
+                if let (Some(totp), Some(step)) = (&mut self.totp, step) {
+                    totp.last_step = *step;
+                }
+                if let Some(used) = recovery_code {
+                    self.recovery_codes.remove(used);
                 }
             }
             UserEvent::RecoveryCodesReplaced { recovery_codes } => {
-                if let Some(totp) = &mut self.totp {
-                    totp.recovery_codes = recovery_codes.iter().cloned().collect();
-                }
+                self.recovery_codes = recovery_codes.iter().cloned().collect();
             }
-            UserEvent::MfaRemoved {} => self.totp = None,
+            UserEvent::MfaRemoved {} => {
+                self.totp = None;
+                self.forget_idle_codes();
+            }
+            UserEvent::PasskeyAdded { passkey, name, credential, record, counter, at } => {
+                let (name, credential, record) = (name.clone(), credential.clone(), record.clone());
+                let key = Passkey { name, credential, record, counter: *counter, added_at: *at };
+                self.passkeys.added(*passkey, key);
+            }
+            UserEvent::PasskeyUsed { passkey, counter, challenge, challenge_expires_at, at } => {
+                self.passkeys.used(*passkey, *counter, (challenge, *challenge_expires_at), *at);
+            }
+            UserEvent::PasskeyRemoved { passkey } => {
+                self.passkeys.removed(*passkey);
+                self.forget_idle_codes();
+            }
             UserEvent::Registered { .. }
             | UserEvent::ProfileUpdated { .. }
             | UserEvent::Activated {}

@@ -8,7 +8,9 @@ use super::AccessMemory;
 impl AccessMemory {
     /// True if a person has a second factor to sign in with.
     pub fn has_second_factor(&self, person: PersonId) -> bool {
-        self.read().people.get(&person).is_some_and(|(_, person)| person.second_factor)
+        let known = self.read();
+        let known = known.people.get(&person);
+        known.is_some_and(|(_, person)| person.one_time_codes || !person.passkeys.is_empty())
     }
 
     /// What a new password of a person's must satisfy: whatever any tenant asks that they actively belong to, or are just

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use kernel::{Origin, PersonId, Personal, SessionId, TenantId, TokenId};
+use kernel::{Origin, PasskeyId, PersonId, Personal, SessionId, TenantId, TokenId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::values::{
-    EmailAddress, LoginMethod, PasswordChange, PasswordHash, Permission, PersonName, Reason, SecretHash,
-    SessionEnd, TokenName, TotpSecret, UserStatus,
+    CredentialId, CredentialRecord, EmailAddress, LoginMethod, PasskeyName, PasswordChange, PasswordHash, Permission,
+    PersonName, Reason, SecretHash, SessionEnd, TokenName, TotpSecret, UserStatus,
 };
 
 /// The events of a person. These names are the storage format: add, never rename.
@@ -129,6 +129,31 @@ pub enum UserEvent {
     TokenRevoked {
         token: TokenId,
     },
+    /// An authenticator of the person's made a key pair, and showed that it has it.
+    PasskeyAdded {
+        passkey: PasskeyId,
+        name: Personal<PasskeyName>,
+        /// What the authenticator calls it.
+        credential: Personal<CredentialId>,
+        /// The public key, and what else its assertions are verified against.
+        record: Personal<CredentialRecord>,
+        /// How often the authenticator says it has signed; 0 for ever if it doesn't count (WebAuthn §6.1.1).
+        counter: u32,
+        at: DateTime<Utc>,
+    },
+    /// It answered a challenge: alone, or as the second factor.
+    PasskeyUsed {
+        passkey: PasskeyId,
+        counter: u32,
+        /// The hash of the challenge, which is used up.
+        challenge: SecretHash,
+        /// From then on it is too old anyway.
+        challenge_expires_at: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
+    PasskeyRemoved {
+        passkey: PasskeyId,
+    },
     /// Every personal field of the person's reads as forgotten from here on; the key goes right after.
     SubjectForgotten {},
 }
@@ -148,12 +173,15 @@ event_names! { UserEvent {
     RefreshReuseDetected = "user.refresh_reuse_detected" v "1": "A refresh token was used again after its successor; the session ended.";
     SessionRevoked = "user.session_revoked" v "1": "A session ended.";
     SessionsRevoked = "user.sessions_revoked" v "1": "All sessions of the person ended.";
-    MfaEnrolled = "user.mfa_enrolled" v "1": "The person has a second factor: one-time codes.";
+    MfaEnrolled = "user.mfa_enrolled" v "1": "The person has one-time codes as second factor.";
     MfaVerified = "user.mfa_verified" v "1": "The person showed the second factor.";
     RecoveryCodesReplaced = "user.recovery_codes_replaced" v "1": "The person has other recovery codes; the former are void.";
-    MfaRemoved = "user.mfa_removed" v "1": "The person has no second factor any more.";
     TokenIssued = "user.token_issued" v "1": "The person has another access token, for one tenant and for some permissions.";
     TokenRevoked = "user.token_revoked" v "1": "An access token of the person's is void.";
+    MfaRemoved = "user.mfa_removed" v "1": "The person has no one-time codes any more.";
+    PasskeyAdded = "user.passkey_added" v "1": "The person has a passkey more.";
+    PasskeyUsed = "user.passkey_used" v "1": "A passkey of the person's answered a challenge.";
+    PasskeyRemoved = "user.passkey_removed" v "1": "A passkey of the person's is worth nothing any more.";
     SubjectForgotten = "user.subject_forgotten" v "1": "Whatever is personal of the person is forgotten, for ever.";
 } }
 

@@ -16,6 +16,7 @@ mod flag;
 mod json;
 mod lifecycle;
 mod names;
+mod passkey;
 mod password;
 mod password_policy;
 mod permission;
@@ -35,6 +36,7 @@ pub use lifecycle::{
 pub use names::{
     ApplicationName, PersonName, Reason, ReasonCode, RoleDescription, RoleName, Slug, TenantName, TokenName,
 };
+pub use passkey::{CredentialId, CredentialRecord, PasskeyName};
 pub use password::{LoginMethod, PasswordChange, PasswordHash, SessionEnd, TotpSecret};
 pub use password_policy::{PasswordLength, PasswordPolicy, PasswordStrength};
 pub use permission::{Module, Permission};

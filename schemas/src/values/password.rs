@@ -75,5 +75,7 @@ words! {
     /// What a session's login rested on first.
     LoginMethod, "a way to sign in" {
         Password = "password",
+        /// A passkey alone: two factors at once.
+        Passkey = "passkey",
     }
 }

@@ -60,8 +60,7 @@ fn log_in(number: u128, now: i64) -> LogIn {
     LogIn {
         session: session(number),
         tenant: None,
-        method: LoginMethod::Password,
-        checked: hash("a"),
+        checked: Checked::Password(hash("a")),
         second_factor: None,
         device: id(7),
         origin: None,
