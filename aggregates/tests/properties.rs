@@ -6,9 +6,7 @@ use std::str::FromStr;
 
 use aggregates::membership::Grant;
 use aggregates::tenant::{Provision, Trial};
-use aggregates::user::{
-    Assertion, Checked, IssueToken, LogIn, NewPasskey, PasskeyCommand, SecondFactor,
-};
+use aggregates::user::{Assertion, Checked, IssueToken, LogIn, NewPasskey, PasskeyCommand, SecondFactor};
 use aggregates::{
     Application, ApplicationCommand, Membership, MembershipCommand, Policy, PolicyCommand, RoleCommand,
     Tenant, TenantCommand, User, UserCommand,

@@ -17,8 +17,8 @@ use crate::listener::ConnectionLimits;
 use crate::mail::MailSettings;
 use crate::passwords::{HashParameters, HasherSettings};
 use crate::rates::RateSettings;
-use crate::services::{ServiceKeysError, Services};
 use crate::registration::Registration;
+use crate::services::{ServiceKeysError, Services};
 use crate::signing::SigningAlgorithm;
 use crate::state::Limits;
 

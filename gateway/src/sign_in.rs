@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use aggregates::user::{self, LogIn, SecondFactor, User, UserCommand, UserRejection};
+use aggregates::user::{self, Checked, LogIn, SecondFactor, User, UserCommand, UserRejection};
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use engine::audit::{AuditFact, AuditOutcome};
 use engine::command::DispatchError;
 use kernel::{Claim, PersonId, Position, SessionId, TenantId};
-use schemas::values::{EmailAddress, LoginMethod, PasswordHash, Role};
+use schemas::values::{EmailAddress, PasswordHash, Role};
 use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -26,9 +26,11 @@ use crate::audit::Call;
 use crate::caller::Caller;
 use crate::extract::Write;
 use crate::keys::{Keys, random};
+use crate::passkeys::{self, RelyingParty};
 use crate::passwords::hasher::HasherError;
 use crate::passwords::{About, HashError, Hasher, HasherSettings, Password, Verdict};
 use crate::problem::{Code, FieldError, Problem};
+use crate::shown::Shown;
 use crate::slowdown::{Attempt, Finding, Ladder, LadderSettings, Outcome, Pass, SlowDown};
 use crate::state::App;
 use crate::tickets::{CHALLENGE_TTL, Challenge, RefreshToken, Tickets, hash_of};
@@ -47,6 +49,8 @@ pub struct SignInParts {
     /// Links being made beside the request that asked for them, so many at once.
     pub links_under_way: Arc<Semaphore>,
     pub links: Links,
+    /// `None`: at the deployment's URL no browser has passkeys.
+    pub passkeys: Option<RelyingParty>,
 }
 
 impl SignInParts {
@@ -60,6 +64,7 @@ impl SignInParts {
             links_under_way: Arc::new(Semaphore::new(LINKS_UNDER_WAY_MAX)),
             tickets: Tickets::new(&keys.of_use("tickets")),
             links: keys.links(),
+            passkeys: RelyingParty::at(keys.tokens.issuer()),
         })
     }
 }
@@ -282,8 +287,7 @@ pub fn showed_second_factor<B>(write: &Write<B>) -> Result<(), Problem> {
 pub struct Begin {
     pub person: PersonId,
     pub tenant: Option<TenantId>,
-    /// The hash that the password was verified against.
-    pub checked: PasswordHash,
+    pub checked: Checked,
     pub device: Uuid,
     pub second_factor: Option<SecondFactor>,
 }
@@ -306,13 +310,12 @@ pub async fn begin<B>(write: &mut Write<B>, wish: Begin, account: &[u8; 32]) -> 
     let now = write.now();
     let session = SessionId(write.app.ids.fresh());
     let secret = random::<32>().map_err(|_| Problem::unexpected())?;
-    let shown = wish.second_factor.is_some();
+    let shown = Shown::of(&wish.checked, wish.second_factor.as_ref());
     act_as(write, wish.person, wish.tenant)?;
     let origin = write.origin().clone();
     let command = UserCommand::LogIn(Box::new(LogIn {
         session,
         tenant: wish.tenant,
-        method: LoginMethod::Password,
         checked: wish.checked,
         second_factor: wish.second_factor,
         device: wish.device,
@@ -364,12 +367,23 @@ pub fn role_in(app: &App, person: PersonId, tenant: Option<TenantId>) -> Result<
 }
 
 /// The problem that asks for the second factor, and what goes on with it.
-pub fn second_factor_wanted(app: &App, challenge: &Challenge) -> Problem {
-    let members = json!({
+pub fn second_factor_wanted(app: &App, challenge: &Challenge, known: &Known) -> Problem {
+    let of = &known.state.sign_in;
+    let passkey = passkeys::second_factor_options(app, challenge, known);
+    let methods = [
+        ("totp", of.totp.is_some()),
+        ("passkey", passkey.is_some()),
+        ("recovery_code", !of.recovery_codes.is_empty()),
+    ];
+    let methods: Vec<_> = methods.into_iter().filter(|(_, there)| *there).map(|(method, _)| method).collect();
+    let mut members = json!({
         "challenge": *app.sign_in.tickets.challenge_text(challenge),
-        "methods": ["totp", "recovery_code"],
+        "methods": methods,
         "expires_in": CHALLENGE_TTL.num_seconds(),
     });
+    if let Some(options) = passkey {
+        members["passkey"] = options;
+    }
     let serde_json::Value::Object(members) = members else { return Problem::unexpected() };
     Problem::second_factor(members)
 }
@@ -412,7 +426,6 @@ pub fn issue(
     device: Option<Zeroizing<String>>,
     now: DateTime<Utc>,
 ) -> Result<Response, Problem> {
-    let methods: &[&str] = if refresh.second_factor { &["pwd", "otp", "mfa"] } else { &["pwd"] };
     let grant = Grant {
         subject: refresh.person.to_string(),
         session: refresh.session.0,
@@ -422,7 +435,7 @@ pub fn issue(
         scopes: Vec::new(),
         began_at: refresh.began_at,
         authenticated_at: refresh.authenticated_at,
-        methods: methods.iter().map(|method| (*method).to_owned()).collect(),
+        methods: refresh.shown.methods().iter().map(|method| (*method).to_owned()).collect(),
         // It does not outlive its session.
         ttl: (refresh.expires_at(now) - now).to_std().unwrap_or_default().min(TTL_MAX),
     };

@@ -17,8 +17,8 @@ use crate::policy::{Authorizer, PolicyMemory};
 use crate::problem::Problem;
 use crate::rates::{RateSettings, Rates};
 use crate::readiness::Readiness;
-use crate::services::Services;
 use crate::registration::Registration;
+use crate::services::Services;
 use crate::sign_in::SignInParts;
 
 /// How old what revokes access may be before it is no longer believed.

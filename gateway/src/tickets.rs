@@ -1,6 +1,8 @@
 //! What clients keep for us: refresh tokens, challenges, devices, enrolments. Each says what it says under a tag that only
 //! we can make, so that most of it need not be stored, and what was never ours reaches no aggregate.
 
+mod passkeys;
+
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,6 +14,9 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::problem::Problem;
+use crate::shown::Shown;
+
+pub use passkeys::{Asked, PASSKEY_TTL};
 
 /// What every refresh token begins with, so that scanners for leaked secrets know it.
 pub const REFRESH_PREFIX: &str = "tr_";
@@ -42,8 +47,7 @@ pub struct RefreshToken {
     /// Where in the journal the session begins.
     pub began_at: Position,
     pub authenticated_at: DateTime<Utc>,
-    /// A second factor was shown.
-    pub second_factor: bool,
+    pub shown: Shown,
     secret: Zeroizing<[u8; 32]>,
 }
 
@@ -182,11 +186,11 @@ impl Tickets {
         session: (PersonId, SessionId, Option<TenantId>),
         began_at: Position,
         authenticated_at: DateTime<Utc>,
-        second_factor: bool,
+        shown: Shown,
         secret: Zeroizing<[u8; 32]>,
     ) -> RefreshToken {
         let (person, session, tenant) = session;
-        RefreshToken { person, session, tenant, began_at, authenticated_at, second_factor, secret }
+        RefreshToken { person, session, tenant, began_at, authenticated_at, shown, secret }
     }
 
     /// The one successor of a refresh token: derived, so that whoever presents the token twice gets the same one.
@@ -204,7 +208,7 @@ impl Tickets {
             .id(tenant_id(token.tenant))
             .number(token.began_at.0.cast_signed())
             .number(token.authenticated_at.timestamp())
-            .bytes(&[u8::from(token.second_factor)])
+            .bytes(&[token.shown.number()])
             .bytes(&*token.secret);
         let text = self.seal(b"refresh", &said.0);
         Zeroizing::new(format!("{REFRESH_PREFIX}{}", *text))
@@ -220,7 +224,7 @@ impl Tickets {
             tenant: tenant(cut.id()?),
             began_at: Position(cut.number()?.cast_unsigned()),
             authenticated_at: cut.time()?,
-            second_factor: cut.bytes::<1>()? == [1],
+            shown: Shown::of_number(cut.bytes::<1>()?[0])?,
             secret: Zeroizing::new(cut.bytes()?),
         };
         cut.end().map(|()| token)
@@ -232,7 +236,7 @@ impl Tickets {
             .id(tenant_id(challenge.tenant))
             .id(challenge.device)
             .bytes(&[u8::from(challenge.known_device)])
-            .number(challenge.expires_at.timestamp())
+            .number(challenge.expires_at.timestamp_micros())
             .bytes(&challenge.checked);
         self.seal(b"challenge", &said.0)
     }
@@ -246,7 +250,7 @@ impl Tickets {
             tenant: tenant(cut.id()?),
             device: cut.id()?,
             known_device: cut.bytes::<1>()? == [1],
-            expires_at: cut.time()?,
+            expires_at: DateTime::from_timestamp_micros(cut.number()?)?,
             checked: cut.bytes()?,
         };
         cut.end()?;
@@ -385,12 +389,18 @@ mod tests {
 
     fn token(tenant: Option<TenantId>) -> RefreshToken {
         let session = (person(), SessionId(Uuid::from_u128(5)), tenant);
-        tickets().first_refresh_token(session, Position(7), now(), true, Zeroizing::new([9; 32]))
+        tickets().first_refresh_token(
+            session,
+            Position(7),
+            now(),
+            Shown::PasswordAndCode,
+            Zeroizing::new([9; 32]),
+        )
     }
 
-    fn said(token: &RefreshToken) -> (PersonId, SessionId, Option<TenantId>, Position, bool, SecretHash) {
-        let RefreshToken { person, session, tenant, began_at, second_factor, .. } = token;
-        (*person, *session, *tenant, *began_at, *second_factor, token.hash())
+    fn said(token: &RefreshToken) -> (PersonId, SessionId, Option<TenantId>, Position, Shown, SecretHash) {
+        let RefreshToken { person, session, tenant, began_at, shown, .. } = token;
+        (*person, *session, *tenant, *began_at, *shown, token.hash())
     }
 
     /// FR-AUTH-005

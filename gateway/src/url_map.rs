@@ -166,6 +166,16 @@ pub fn url_map() -> UrlMap {
             Endpoint::post("/auth/login/mfa", "sign_in:second_factor").anyone(),
             routes!(auth::second_factor::second_factor),
         )
+        .at(
+            Endpoint::post("/auth/passkeys/options", "sign_in:ask_passkey")
+                .anyone()
+                .unaudited("random bytes, for whoever asks"),
+            routes!(auth::ask_passkey::ask_passkey),
+        )
+        .at(
+            Endpoint::post("/auth/passkeys/login", "sign_in:passkey").anyone(),
+            routes!(auth::log_in_with_passkey::log_in_with_passkey),
+        )
         .at(Endpoint::post("/auth/refresh", "sign_in:refresh").anyone(), routes!(auth::refresh::refresh))
         .at(
             Endpoint::post("/auth/logout", "sign_in:log_out").roles(MEMBERS).tenant(TenantRule::Caller),
@@ -285,6 +295,34 @@ pub fn url_map() -> UrlMap {
                 .tenant(TenantRule::Caller)
                 .on("token", "id"),
             routes!(me::revoke_token::revoke_token),
+        )
+        .at(
+            Endpoint::post("/api/v1/users/me/passkeys/options", "passkeys:offer")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller)
+                .fresh(),
+            routes!(me::offer_passkey::offer_passkey),
+        )
+        .at(
+            Endpoint::post("/api/v1/users/me/passkeys", "passkeys:add")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller)
+                .fresh(),
+            routes!(me::add_passkey::add_passkey),
+        )
+        .at(
+            Endpoint::get("/api/v1/users/me/passkeys", "passkeys:list")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller),
+            routes!(me::passkeys::passkeys),
+        )
+        .at(
+            Endpoint::delete("/api/v1/users/me/passkeys/{id}", "passkeys:remove")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller)
+                .fresh()
+                .on("passkey", "id"),
+            routes!(me::remove_passkey::remove_passkey),
         )
         // A tenant, by its own people.
         .at(

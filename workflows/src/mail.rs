@@ -27,6 +27,8 @@ const CONCERNS: &[&str] = &[
     "user.refresh_reuse_detected",
     "user.mfa_enrolled",
     "user.mfa_removed",
+    "user.passkey_added",
+    "user.passkey_removed",
 ];
 
 /// What a mail job is about. These names are the storage format of jobs: add, never rename. References only.
@@ -48,6 +50,8 @@ pub enum Notice {
     RefreshReuseDetected { person: PersonId, at: DateTime<Utc> },
     MfaEnrolled { person: PersonId, at: DateTime<Utc> },
     MfaRemoved { person: PersonId, at: DateTime<Utc> },
+    PasskeyAdded { person: PersonId, at: DateTime<Utc> },
+    PasskeyRemoved { person: PersonId, at: DateTime<Utc> },
 }
 
 impl MailJob {
@@ -65,6 +69,8 @@ impl Notice {
             Self::RefreshReuseDetected { .. } => "mail.refresh_reuse_detected",
             Self::MfaEnrolled { .. } => "mail.mfa_enrolled",
             Self::MfaRemoved { .. } => "mail.mfa_removed",
+            Self::PasskeyAdded { .. } => "mail.passkey_added",
+            Self::PasskeyRemoved { .. } => "mail.passkey_removed",
         }
     }
 
@@ -118,6 +124,8 @@ fn notice(event: &Envelope) -> Result<Option<Notice>, Retry> {
         UserEvent::RefreshReuseDetected { .. } => Some(Notice::RefreshReuseDetected { person, at }),
         UserEvent::MfaEnrolled { .. } => Some(Notice::MfaEnrolled { person, at }),
         UserEvent::MfaRemoved {} => Some(Notice::MfaRemoved { person, at }),
+        UserEvent::PasskeyAdded { .. } => Some(Notice::PasskeyAdded { person, at }),
+        UserEvent::PasskeyRemoved { .. } => Some(Notice::PasskeyRemoved { person, at }),
         _ => None,
     })
 }

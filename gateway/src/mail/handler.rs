@@ -86,6 +86,8 @@ impl MailHandler {
             }
             Notice::MfaEnrolled { person, at } => self.tell(*person, *at, Letter::mfa_enrolled).await,
             Notice::MfaRemoved { person, at } => self.tell(*person, *at, Letter::mfa_removed).await,
+            Notice::PasskeyAdded { person, at } => self.tell(*person, *at, Letter::passkey_added).await,
+            Notice::PasskeyRemoved { person, at } => self.tell(*person, *at, Letter::passkey_removed).await,
         }
     }
 

@@ -119,7 +119,7 @@ impl Letter {
         .and("Sign in again. If this was none of your own programs, change your password and tell your administrator.")
     }
 
-    /// A second factor is asked for from now on.
+    /// One-time codes are asked for from now on.
     pub fn mfa_enrolled(name: Option<&str>, at: DateTime<Utc>) -> Self {
         Self::new(
             "Two-step sign-in is on",
@@ -130,12 +130,36 @@ impl Letter {
         .and("If that was not you, change your password at once and tell your administrator.")
     }
 
-    /// No second factor is asked for any more.
+    /// There is another way to sign in.
+    pub fn passkey_added(name: Option<&str>, at: DateTime<Utc>) -> Self {
+        Self::new(
+            "A passkey was added",
+            name,
+            vec![format!(
+                "Since {}, a new passkey signs you in, and your password alone does not any more.",
+                time(at)
+            )],
+        )
+        .and("Get recovery codes, and keep them where you find them without that device.")
+        .and("If that was not you, change your password at once and tell your administrator.")
+    }
+
+    /// A way to sign in is gone.
+    pub fn passkey_removed(name: Option<&str>, at: DateTime<Utc>) -> Self {
+        Self::new(
+            "A passkey was removed",
+            name,
+            vec![format!("Since {}, a passkey that was yours signs you in no more.", time(at))],
+        )
+        .and("If that was not you, change your password at once and tell your administrator.")
+    }
+
+    /// No one-time code is asked for any more.
     pub fn mfa_removed(name: Option<&str>, at: DateTime<Utc>) -> Self {
         Self::new(
-            "Two-step sign-in is off",
+            "One-time codes are off",
             name,
-            vec![format!("Since {}, signing in asks for your password alone.", time(at))],
+            vec![format!("Since {}, signing in asks for no code of an authenticator.", time(at))],
         )
         .and("If that was not you, change your password at once and tell your administrator.")
     }
@@ -200,6 +224,8 @@ mod tests {
             Letter::refresh_reuse_detected(name, at()),
             Letter::mfa_enrolled(name, at()),
             Letter::mfa_removed(name, at()),
+            Letter::passkey_added(name, at()),
+            Letter::passkey_removed(name, at()),
             Letter::email_verification(name, link(), at()),
         ]
     }

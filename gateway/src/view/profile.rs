@@ -34,15 +34,14 @@ impl ProfileView {
             let name: Option<&schemas::values::PersonName> = name.as_ref().and_then(Personal::reveal);
             name.map(|name| name.as_str().to_owned())
         };
-        let totp = known.sign_in.totp.as_ref();
         Self {
             id: person.0,
             email: known.email.reveal().map(|email| email.as_str().to_owned()),
             first_name: name(&known.first_name),
             last_name: name(&known.last_name),
             status: known.status(),
-            mfa: totp.is_some(),
-            recovery_codes_left: totp.map_or(0, |totp| totp.recovery_codes.len()),
+            mfa: known.sign_in.has_second_factor(),
+            recovery_codes_left: known.sign_in.recovery_codes.len(),
         }
     }
 }

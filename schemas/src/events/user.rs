@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::values::{
-    CredentialId, CredentialRecord, EmailAddress, LoginMethod, PasskeyName, PasswordChange, PasswordHash, Permission,
-    PersonName, Reason, SecretHash, SessionEnd, TokenName, TotpSecret, UserStatus,
+    CredentialId, CredentialRecord, EmailAddress, LoginMethod, PasskeyName, PasswordChange, PasswordHash,
+    Permission, PersonName, Reason, SecretHash, SessionEnd, TokenName, TotpSecret, UserStatus,
 };
 
 /// The events of a person. These names are the storage format: add, never rename.

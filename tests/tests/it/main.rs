@@ -6,6 +6,7 @@
 mod account;
 mod app;
 mod attack;
+mod authenticator;
 mod caller;
 mod contention;
 mod crash;
@@ -24,6 +25,7 @@ mod http_leaving;
 mod http_limits;
 mod http_lists;
 mod http_openapi;
+mod http_passkeys;
 mod http_policies;
 mod http_provisioning;
 mod http_registration;

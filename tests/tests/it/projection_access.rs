@@ -60,6 +60,20 @@ fn whether_a_person_has_a_second_factor_is_known_as_it_changes() {
     assert!(access.has_second_factor(person(1)));
     access.apply(&to_user(1, UserEvent::MfaRemoved {})).unwrap();
     assert!(!access.has_second_factor(person(1)));
+    let passkey = |number| kernel::PasskeyId(uuid::Uuid::from_u128(number));
+    let added = |number| UserEvent::PasskeyAdded {
+        passkey: passkey(number),
+        name: Personal::new(person(1), "a phone".parse().unwrap()),
+        credential: Personal::new(person(1), "AAAA".parse().unwrap()),
+        record: Personal::new(person(1), "{}".parse().unwrap()),
+        counter: 0,
+        at: chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
+    };
+    let removed = |number| UserEvent::PasskeyRemoved { passkey: passkey(number) };
+    for (event, has) in [(added(1), true), (added(2), true), (removed(1), true), (removed(2), false)] {
+        access.apply(&to_user(1, event)).unwrap();
+        assert_eq!(access.has_second_factor(person(1)), has);
+    }
 }
 
 /// Memory holds no more of a person's tokens than the aggregate lets there be: what ended or expired leaves.

@@ -1,6 +1,6 @@
 //! `POST /auth/login` (FR-AUTH-001, UC-LISTEN)
 
-use aggregates::user::{User, UserCommand};
+use aggregates::user::{Checked, User, UserCommand};
 use axum::response::Response;
 use kernel::TenantId;
 use schemas::values::{EmailAddress, PasswordHash};
@@ -90,15 +90,19 @@ pub async fn log_in(mut write: Write<LogIn>) -> Result<Response, Problem> {
     let device = known_device.unwrap_or_else(|| app.ids.fresh());
     let challenge = Challenge::new(person, asked, (device, known_device.is_some()), &checked, write.now());
     // Before anything is said of where the person belongs.
-    if known.state.sign_in.totp.is_some() {
-        return Err(second_factor_wanted(&app, &challenge));
+    if known.state.sign_in.has_second_factor() {
+        return Err(second_factor_wanted(&app, &challenge, known));
     }
     let tenant = tenant_of_session(&app, person, asked)?;
+    let checked = Checked::Password(checked);
     let wish = Begin { person, tenant, checked, device, second_factor: None };
     match begin(&mut write, wish, &account).await? {
         Begun::Session(response) => Ok(*response),
         // It was enrolled a moment ago.
-        Begun::SecondFactorRequired => Err(second_factor_wanted(&app, &challenge)),
+        Begun::SecondFactorRequired => {
+            let known = sign_in::by_id(&app, person).await?.ok_or_else(invalid_credentials)?;
+            Err(second_factor_wanted(&app, &challenge, &known))
+        }
         Begun::SecondFactorWrong | Begun::Refused => Err(invalid_credentials()),
     }
 }

@@ -1,11 +1,13 @@
 //! `POST /auth/login/mfa` (NFR-SEC-003)
 
-use aggregates::user::SecondFactor;
+use aggregates::user::{Checked, SecondFactor};
 use axum::response::Response;
 use serde::Deserialize;
 use utoipa::ToSchema;
+use webauthn_rs::prelude::PublicKeyCredential;
 
 use crate::extract::Write;
+use crate::passkeys;
 use crate::problem::Problem;
 use crate::sign_in::{
     self, Begin, Begun, SessionTokens, begin, invalid_credentials, may_try, settle, tenant_of_session,
@@ -20,15 +22,25 @@ use crate::tickets::{Challenge, no_ticket};
 pub struct Show {
     /// What ERR-AUTH-461 said; good for five minutes.
     challenge: String,
-    /// The six digits that the authenticator shows. This, or a recovery code.
+    /// The six digits that the authenticator shows. This, a recovery code or a passkey's answer.
     code: Option<String>,
     /// One of those that were shown once; it is used up.
     recovery_code: Option<String>,
+    /// `AuthenticationResponseJSON` (WebAuthn Level 3, §5.1.8): what a passkey answered to the options that ERR-AUTH-461
+    /// said as `passkey`.
+    #[schema(value_type = Option<Object>)]
+    passkey: Option<PublicKeyCredential>,
+}
+
+/// What is shown, before it is looked at.
+enum Given {
+    Factor(SecondFactor),
+    Passkey(Box<PublicKeyCredential>),
 }
 
 /// Sign in with the second factor
 ///
-/// A code is accepted once. Wrong codes slow further ones down (ERR-RATE-429 `slow_down`).
+/// A code is accepted once, and so is a passkey's answer. Wrong ones slow further ones down (ERR-RATE-429 `slow_down`).
 #[utoipa::path(
     post,
     path = "/auth/login/mfa",
@@ -41,14 +53,23 @@ pub async fn second_factor(mut write: Write<Show>) -> Result<Response, Problem> 
     let tickets = &app.sign_in.tickets;
     let challenge = tickets.read_challenge(&write.body.challenge, write.now()).ok_or_else(no_ticket)?;
     let person = challenge.person;
-    let shown = match (write.body.code.take(), write.body.recovery_code.take()) {
-        (Some(code), None) => SecondFactor::Totp(code),
-        (None, Some(code)) => SecondFactor::RecoveryCode(tickets.recovery_hash(person, &code)),
-        _ => return Err(Problem::field("/code", "give a code or a recovery code, and not both")),
+    let body = &mut write.body;
+    let given = match (body.code.take(), body.recovery_code.take(), body.passkey.take()) {
+        (Some(code), None, None) => Given::Factor(SecondFactor::Totp(code)),
+        (None, Some(code), None) => {
+            Given::Factor(SecondFactor::RecoveryCode(tickets.recovery_hash(person, &code)))
+        }
+        (None, None, Some(answer)) => Given::Passkey(Box::new(answer)),
+        _ => {
+            return Err(Problem::field(
+                "/code",
+                "give a code, a recovery code or a passkey's answer, and one only",
+            ));
+        }
     };
     let known_device = Some(challenge.device).filter(|_| challenge.known_device);
     let pass = may_try(&write, tickets.second_factor_account(person), known_device)?;
-    let begun = show(&mut write, &challenge, shown).await;
+    let begun = show(&mut write, &challenge, given).await;
     let outcome = match &begun {
         Ok(Begun::Session(_)) => Outcome::Succeeded,
         Ok(Begun::SecondFactorWrong) => Outcome::Failed,
@@ -63,18 +84,25 @@ pub async fn second_factor(mut write: Write<Show>) -> Result<Response, Problem> 
     }
 }
 
-async fn show(write: &mut Write<Show>, challenge: &Challenge, shown: SecondFactor) -> Result<Begun, Problem> {
+async fn show(write: &mut Write<Show>, challenge: &Challenge, given: Given) -> Result<Begun, Problem> {
     let (app, person) = (write.app.clone(), challenge.person);
     write.concerns("user", person);
     let known = sign_in::by_id(&app, person).await?;
     let checked = known.as_ref().and_then(|known| known.hash()).filter(|hash| challenge.is_about(hash));
     let (Some(known), Some(checked)) = (&known, checked) else { return Ok(Begun::Refused) };
     let Some(email) = known.state.email.reveal() else { return Ok(Begun::Refused) };
+    let shown = match given {
+        Given::Factor(shown) => Some(shown),
+        Given::Passkey(answer) => {
+            passkeys::second_factor(&app, challenge, known, &answer).map(SecondFactor::Passkey)
+        }
+    };
+    let Some(shown) = shown else { return Ok(Begun::SecondFactorWrong) };
     let wish = Begin {
         person,
         // Meanwhile they may have left it.
         tenant: tenant_of_session(&app, person, challenge.tenant)?,
-        checked: checked.clone(),
+        checked: Checked::Password(checked.clone()),
         device: challenge.device,
         second_factor: Some(shown),
     };
