@@ -9,7 +9,7 @@ use axum::response::Response;
 use engine::command::DispatchError;
 use kernel::{MembershipId, TenantId};
 use schemas::values::{MembershipStatus, PersonName, SecretHash};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 use workflows::{Links, Opened};
@@ -21,6 +21,8 @@ use crate::sign_in::{self, act_as, may_ask, may_try, new_password, settle, verif
 use crate::slowdown::Outcome;
 use crate::state::App;
 use crate::step::step;
+use crate::view::audience::{EVERYONE, STRANGER};
+use crate::view::fields::fields;
 
 /// A link's answer.
 #[derive(Deserialize, ToSchema)]
@@ -42,7 +44,7 @@ pub struct Accept {
 }
 
 /// What was accepted.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = AcceptedLink, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b12", "membership": "5b6bd2bb-58a4-5ba1-8d5b-4a17ec50d9d4",
     "tenant": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11", "email": "ann@acme.example"
@@ -55,6 +57,14 @@ pub struct Accepted {
     /// The address to sign in with, which the link has proved.
     pub email: Option<String>,
 }
+
+fields! { Accepted {
+    id: EVERYONE,
+    membership: EVERYONE,
+    tenant: EVERYONE,
+    // The link has proved that it is theirs.
+    email: STRANGER,
+} }
 
 /// What a link is for. One of another kind is none at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

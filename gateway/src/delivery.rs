@@ -41,12 +41,9 @@ impl Delivery {
     }
 
     /// 304 if the caller has it already, else what `evaluate` makes of the flags.
-    pub fn answer<R: IntoResponse>(&self, evaluate: impl FnOnce(&TenantFlags) -> R) -> Response {
-        let mut response = if self.current {
-            StatusCode::NOT_MODIFIED.into_response()
-        } else {
-            evaluate(&self.flags).into_response()
-        };
+    pub fn answer(&self, evaluate: impl FnOnce(&TenantFlags) -> Response) -> Response {
+        let mut response =
+            if self.current { StatusCode::NOT_MODIFIED.into_response() } else { evaluate(&self.flags) };
         let headers = response.headers_mut();
         headers.insert(header::ETAG, self.tag.clone());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));

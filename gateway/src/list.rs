@@ -3,7 +3,6 @@
 //! A cursor fits the list it came from only: the same route, tenant, filters and order.
 
 use aws_lc_rs::hmac;
-use axum::Json;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
@@ -15,6 +14,8 @@ use utoipa::ToSchema;
 
 use crate::extract::Read;
 use crate::problem::Problem;
+use crate::view::audience::{Audience, EVERYONE, NOBODY};
+use crate::view::fields::{Field, Shown, body, fields, given};
 
 /// The longest cursor, in bytes: three values of a sort and an id, with room.
 const CURSOR_BYTES_MAX: usize = 8 * 1024;
@@ -22,19 +23,24 @@ const CURSOR_BYTES_MAX: usize = 8 * 1024;
 const PARAMETERS_MAX: usize = 64;
 
 /// A page on the wire.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 pub struct PageBody<T> {
     pub items: Vec<T>,
     /// For `cursor`; absent on the last page. `Link: rel="next"` says the same.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
+
+fields! { PageBody<T> {
+    items: EVERYONE,
+    next_cursor if given: EVERYONE,
+} }
 
 /// A list as it was asked for, and what is needed to point at its next page.
 pub struct Listing {
     pub query: ListQuery,
     /// Parameters of the endpoint's own, in the order they came.
     pub own: Vec<(String, String)>,
+    audience: Audience,
     key: hmac::Key,
     binding: String,
     path: String,
@@ -64,7 +70,8 @@ impl Listing {
     /// ERR-VAL-400, naming the parameter.
     pub fn of(read: &Read, spec: &'static ListSpec, own: &[&str]) -> Result<Self, Problem> {
         let place = Place { route: read.route, path: &read.path, scope: read.sight()? };
-        Self::parse(&read.query, &place, spec, own, &read.app.keys.cursor)
+        let listing = Self::parse(&read.query, &place, spec, own, &read.app.keys.cursor)?;
+        Ok(Self { audience: read.audience(), ..listing })
     }
 
     pub(crate) fn parse(
@@ -92,7 +99,15 @@ impl Listing {
             }
         };
         let Asked { own, pairs, .. } = asked;
-        Ok(Self { query, own, key: key.clone(), binding, path: place.path.to_owned(), pairs })
+        Ok(Self {
+            query,
+            own,
+            audience: NOBODY,
+            key: key.clone(),
+            binding,
+            path: place.path.to_owned(),
+            pairs,
+        })
     }
 
     /// The cursor to the next page.
@@ -103,16 +118,22 @@ impl Listing {
         format!("{}.{}", URL_SAFE_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(tag))
     }
 
-    /// The answer: the rows as `show` tells them, and the way to the next page.
-    pub fn page<R, T: Serialize>(&self, page: Page<R>, show: impl FnMut(R) -> T) -> Response {
+    /// The answer: the rows as `show` tells them, and the way to the next page. ERR-VAL-400 if the caller selects or sorts
+    /// by a field that they don't see: that would tell of it.
+    pub fn page<R, T: Shown>(&self, page: Page<R>, show: impl FnMut(R) -> T) -> Response {
+        if let Some(hidden) =
+            self.query.fields().find(|name| Field::is_hidden(T::FIELDS, name, self.audience))
+        {
+            return Problem::parameter(hidden, "is not known here").into_response();
+        }
         let next_cursor = page.next.map(|after| self.cursor(after));
         let link = next_cursor.as_ref().map(|cursor| {
             let mut query = form_urlencoded::Serializer::new(String::new());
             query.extend_pairs(&self.pairs).append_pair("cursor", cursor);
             format!("<{}?{}>; rel=\"next\"", self.path, query.finish())
         });
-        let items = page.rows.into_iter().map(show).collect();
-        let mut response = Json(PageBody { items, next_cursor }).into_response();
+        let items: Vec<_> = page.rows.into_iter().map(show).collect();
+        let mut response = body(self.audience, &PageBody { items, next_cursor });
         if let Some(link) = link.and_then(|link| HeaderValue::try_from(link).ok()) {
             response.headers_mut().insert(header::LINK, link);
         }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::extract::{Request, State};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{Extension, Json, Router};
+use axum::{Extension, Router};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use engine::audit::{AuditFact, AuditOutcome};
@@ -175,7 +176,10 @@ async fn token(
         head: app.access.position(),
     };
     match issuer.issue(&wish, uid).await {
-        Ok(issued) => Json(issued).into_response(),
+        Ok(issued) => match serde_json::to_vec(&issued) {
+            Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
+            Err(error) => refused(error),
+        },
         Err(error) => refused(error),
     }
 }

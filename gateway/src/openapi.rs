@@ -1,5 +1,7 @@
 //! The OpenAPI document: what handlers say of themselves, with what the URL map says of them.
 
+pub mod visible;
+
 use axum::Router;
 use serde_json::{Map, Value, json};
 use utoipa::PartialSchema as _;
@@ -39,6 +41,7 @@ pub fn document() -> Value {
         let method = endpoint.method.as_str().to_ascii_lowercase();
         rules(&mut document["paths"][endpoint.path][method.as_str()], endpoint);
     }
+    visible::tell(&mut document, &endpoints);
     let known = document["components"]["schemas"].clone();
     examples(&mut document["paths"], &known);
     document

@@ -15,6 +15,8 @@ use tokio_postgres::error::SqlState;
 
 use crate::policy::PolicyMemory;
 use crate::state::FRESH_FOR;
+use crate::view::audience::{EVERYONE, OPERATOR};
+use crate::view::fields::fields;
 
 /// How long the database may take to answer the simplest question.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -49,7 +51,7 @@ pub enum Status {
 }
 
 /// One component's state.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, utoipa::ToSchema)]
 #[schema(example = json!({
     "name": "projections", "ready": true, "status": "degraded", "detail": "parked",
     "hint": "tenant_directory: 3 events are parked: mend the fold, then run `replay dead-letters --retry tenant_directory`"
@@ -66,6 +68,15 @@ pub struct Component {
     /// What to do next, for people; `null` if there is nothing to do.
     pub hint: Option<String>,
 }
+
+fields! { Component {
+    name: EVERYONE,
+    ready: EVERYONE,
+    status: EVERYONE,
+    detail: EVERYONE,
+    // It names insides, and `/ready` answers strangers (CON-SEC-009).
+    hint: OPERATOR,
+} }
 
 impl Component {
     const fn ok(name: &'static str, detail: &'static str) -> Self {

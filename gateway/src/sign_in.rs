@@ -6,15 +6,13 @@
 use std::sync::Arc;
 
 use aggregates::user::{self, Checked, LogIn, SecondFactor, User, UserCommand, UserRejection};
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use engine::audit::{AuditFact, AuditOutcome};
 use engine::command::DispatchError;
 use kernel::{Claim, PersonId, Position, SessionId, TenantId};
 use schemas::values::{EmailAddress, PasswordHash, Role};
-use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use utoipa::ToSchema;
@@ -35,6 +33,8 @@ use crate::slowdown::{Attempt, Finding, Ladder, LadderSettings, Outcome, Pass, S
 use crate::state::App;
 use crate::tickets::{CHALLENGE_TTL, Challenge, RefreshToken, Tickets, hash_of};
 use crate::token::{Grant, TTL_MAX};
+use crate::view::audience::{EVERYONE, STRANGER};
+use crate::view::fields::{body, fields, given};
 
 /// How many links are made at once for whoever asks without saying who they are; more requests get none.
 const LINKS_UNDER_WAY_MAX: usize = 64;
@@ -389,7 +389,7 @@ pub fn second_factor_wanted(app: &App, challenge: &Challenge, known: &Known) -> 
 }
 
 /// What signing in and refreshing answer.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = SessionTokens, example = json!({
     "access_token": "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.e30.c2ln", "token_type": "Bearer", "expires_in": 900,
     "refresh_token": "tr_AZLwwWoAcACAAAAAAAAAAg", "refresh_expires_at": "2027-01-08T09:00:00Z",
@@ -411,9 +411,20 @@ pub struct SessionTokens {
     /// `null`: the session is good for all tenants of the person's; `x-org` picks one for each request.
     pub tenant: Option<Uuid>,
     /// For the next login on this device: whoever shows it is not slowed down by what strangers try. Only after a login.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
 }
+
+fields! { SessionTokens {
+    // Secrets: whoever signs in or refreshes comes without credentials.
+    access_token: STRANGER,
+    token_type: EVERYONE,
+    expires_in: EVERYONE,
+    refresh_token: STRANGER,
+    refresh_expires_at: EVERYONE,
+    session: EVERYONE,
+    tenant: EVERYONE,
+    device if given: STRANGER,
+} }
 
 /// Signs an access token beside a refresh token.
 ///
@@ -454,7 +465,7 @@ pub fn issue(
         tenant: refresh.tenant.map(|tenant| tenant.0),
         device: device.map(|device| device.to_string()),
     };
-    let mut response = Json(tokens).into_response();
+    let mut response = body(STRANGER, &tokens);
     // RFC 6749 §5.1
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::response::Response;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Object;
 use engine::feed::FeedName;
@@ -17,6 +18,8 @@ use crate::gate::Admitted;
 use crate::problem::Problem;
 use crate::report::Report;
 use crate::state::AppState;
+use crate::view::audience::Audience;
+use crate::view::fields::{Shown, body};
 
 /// A request that changes nothing.
 #[derive(Clone)]
@@ -32,6 +35,7 @@ pub struct Read {
     pub query: String,
     report: Report,
     min_position: Option<PositionToken>,
+    audience: Audience,
 }
 
 impl FromRequestParts<AppState> for Read {
@@ -55,6 +59,7 @@ impl FromRequestParts<AppState> for Read {
             query: parts.uri.query().unwrap_or_default().to_owned(),
             report: admitted.report.clone(),
             min_position,
+            audience: Audience::of(&admitted.endpoint, &admitted.caller),
         })
     }
 }
@@ -81,6 +86,16 @@ impl Read {
     /// ERR-SYS-500: the URL map says otherwise.
     pub fn tenant(&self) -> Result<TenantId, Problem> {
         self.tenant.ok_or_else(Problem::unexpected)
+    }
+
+    /// What the caller is, for whom the answer's fields are filtered.
+    pub fn audience(&self) -> Audience {
+        self.audience
+    }
+
+    /// 200, with what the caller sees of it.
+    pub fn show(&self, value: &impl Shown) -> Response {
+        body(self.audience, value)
     }
 
     /// What was read, for the audit trail, where no path parameter says so.

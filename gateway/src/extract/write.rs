@@ -1,13 +1,11 @@
 //! What a handler that changes something works with: body, caller, and the way to dispatch.
 
-use axum::Json;
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::command::{CommandContext, DispatchError, Idempotency, Receipt};
 use kernel::{ActorKind, Decider, Metadata, Origin, TenantId};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
@@ -24,6 +22,8 @@ use crate::gate::Admitted;
 use crate::keys::random;
 use crate::problem::Problem;
 use crate::state::{AppState, FRESH_FOR};
+use crate::view::audience::{Audience, EVERYONE};
+use crate::view::fields::{Shown, body, fields};
 
 /// How long a retry hears a secret again.
 const SECRET_REPLAYED_FOR: TimeDelta = TimeDelta::minutes(10);
@@ -38,6 +38,7 @@ pub struct Write<B = NoBody> {
     admitted: Admitted,
     idempotency: Option<Idempotency>,
     expected_sequence: Option<u64>,
+    audience: Audience,
     /// Kept as long as the body is.
     _room: Option<OwnedSemaphorePermit>,
 }
@@ -68,6 +69,7 @@ impl<B: DeserializeOwned> FromRequest<AppState> for Write<B> {
             app: app.clone(),
             caller: admitted.caller.clone(),
             tenant: admitted.tenant,
+            audience: Audience::of(&admitted.endpoint, &admitted.caller),
             admitted,
             idempotency,
             expected_sequence,
@@ -217,13 +219,18 @@ impl<B> Write<B> {
         Self { expected_sequence: None, ..self }
     }
 
+    /// 200, with what the caller sees of it: of whoever called, whoever they turned out to be.
+    pub fn show(&self, value: &impl Shown) -> Response {
+        body(self.audience, value)
+    }
+
     /// The usual answer: 200, with the id, the new `ETag` and `X-Position`.
     pub fn done(&self, id: Uuid, receipt: &Receipt) -> Response {
         self.answer(StatusCode::OK, receipt, &Done { id, sequence: receipt.sequence })
     }
 
     /// 201 with `Location`.
-    pub fn created(&self, location: &str, receipt: &Receipt, body: &impl Serialize) -> Response {
+    pub fn created(&self, location: &str, receipt: &Receipt, body: &impl Shown) -> Response {
         let mut response = self.answer(StatusCode::CREATED, receipt, body);
         if let Ok(location) = HeaderValue::try_from(location) {
             response.headers_mut().insert(header::LOCATION, location);
@@ -232,8 +239,11 @@ impl<B> Write<B> {
     }
 
     /// An answer of one's own, with `ETag` and `X-Position`.
-    pub fn answer(&self, status: StatusCode, receipt: &Receipt, body: &impl Serialize) -> Response {
-        let mut response = (status, Json(body)).into_response();
+    pub fn answer(&self, status: StatusCode, receipt: &Receipt, body: &impl Shown) -> Response {
+        let mut response = self.show(body);
+        if response.status().is_success() {
+            *response.status_mut() = status;
+        }
         let headers = response.headers_mut();
         headers.insert(header::ETAG, etag(receipt.sequence));
         if let Some(position) = receipt.position.and_then(|at| HeaderValue::try_from(at.to_string()).ok()) {
@@ -247,10 +257,15 @@ impl<B> Write<B> {
 }
 
 /// What was changed, and the sequence it has now.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(example = json!({"id": "018f3a5e-7c2b-7e14-9d5a-3f6b1c2d4e5f", "sequence": 7}))]
 pub struct Done {
     pub id: Uuid,
     /// The stream's sequence: what `ETag` says too.
     pub sequence: u64,
 }
+
+fields! { Done {
+    id: EVERYONE,
+    sequence: EVERYONE,
+} }

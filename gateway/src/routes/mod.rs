@@ -10,7 +10,8 @@
 //!      `write.done(…)`, `write.created(…)` or `write.answer(…)`. New ids come from `write.new_id("…")`, new secrets from `write.new_secret(id)`.
 //!    * A handler that reads takes [`Read`](crate::extract::Read), gets `read.connection("projection").await?`, queries
 //!      with `read.sight()?` and, for lists, [`Listing::of`](crate::list::Listing::of) and `listing.page(…)`.
-//!    * It returns `Result<Response, Problem>` (or `Result<Json<T>, Problem>`). It checks no permission: the gate did.
+//!    * It returns `Result<Response, Problem>`. What it answers is shown by `read.show(…)`, `write.show(…)` or one of the
+//!      above: a type with a [`fields!`](crate::view::fields) beside it. It checks no permission: the gate did.
 //! 2. Add one entry to [`crate::url_map`]: who may call it, on which tenant, and what it does.
 //! 3. Add its action to a group of `policy/schema.cedarschema`, so that policies let the same callers in.
 //!

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use projections::{ApplicationRow, KeyRow, KeyStatus};
 use schemas::values::{ApplicationStatus, Environment, Scope};
-use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::audience::{DEVELOPER, EVERYONE};
+use super::fields::{fields, given};
 use super::words;
 
 /// A managed application.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = Application, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b13", "name": "Billing", "owner": "team:billing",
     "environment": "production", "redirect_uris": ["https://billing.example/back"], "status": "active",
@@ -35,6 +36,19 @@ pub struct ApplicationView {
     pub updated_by: String,
 }
 
+fields! { ApplicationView {
+    id: EVERYONE,
+    name: EVERYONE,
+    owner: EVERYONE,
+    environment: EVERYONE,
+    redirect_uris: EVERYONE,
+    status: EVERYONE,
+    created_at: EVERYONE,
+    created_by: EVERYONE,
+    updated_at: EVERYONE,
+    updated_by: EVERYONE,
+} }
+
 impl From<ApplicationRow> for ApplicationView {
     fn from(row: ApplicationRow) -> Self {
         Self {
@@ -53,7 +67,7 @@ impl From<ApplicationRow> for ApplicationView {
 }
 
 /// An API key, without its secret.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = ApiKey, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b14", "application": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b13",
     "prefix": "q7Tz1a", "scopes": ["flag:read"], "status": "active", "expires_at": null, "revoked_at": null,
@@ -75,6 +89,18 @@ pub struct KeyView {
     pub created_at: DateTime<Utc>,
     pub created_by: String,
 }
+
+fields! { KeyView {
+    id: EVERYONE,
+    application: EVERYONE,
+    prefix: EVERYONE,
+    scopes: EVERYONE,
+    status: EVERYONE,
+    expires_at: EVERYONE,
+    revoked_at: EVERYONE,
+    created_at: EVERYONE,
+    created_by: EVERYONE,
+} }
 
 fn key_status() -> utoipa::openapi::schema::Schema {
     use utoipa::openapi::schema::{ObjectBuilder, Type};
@@ -98,7 +124,7 @@ impl From<KeyRow> for KeyView {
 }
 
 /// A key that was just issued. The secret is shown here and never again.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = IssuedApiKey, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b14", "application": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b13",
     "prefix": "q7Tz1a", "scopes": ["flag:read"], "expires_at": null,
@@ -112,12 +138,21 @@ pub struct IssuedKeyView {
     pub scopes: BTreeSet<Scope>,
     pub expires_at: Option<DateTime<Utc>>,
     /// The whole key. Absent when a retry comes later than ten minutes after the key was issued.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
 
+fields! { IssuedKeyView {
+    id: EVERYONE,
+    application: EVERYONE,
+    prefix: EVERYONE,
+    scopes: EVERYONE,
+    expires_at: EVERYONE,
+    // A secret: for who asked for it.
+    key if given: DEVELOPER,
+} }
+
 /// The successor of a key. Its secret is shown here and never again.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = RotatedApiKey, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b15", "application": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b13",
     "replaces": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b14", "prefix": "q7Tz1a", "expires_at": null,
@@ -131,6 +166,15 @@ pub struct RotatedKeyView {
     pub prefix: String,
     pub expires_at: Option<DateTime<Utc>>,
     /// The whole key. Absent when a retry comes later than ten minutes after the key was issued.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
+
+fields! { RotatedKeyView {
+    id: EVERYONE,
+    application: EVERYONE,
+    replaces: EVERYONE,
+    prefix: EVERYONE,
+    expires_at: EVERYONE,
+    // A secret: for who asked for it.
+    key if given: DEVELOPER,
+} }

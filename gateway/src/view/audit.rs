@@ -4,13 +4,15 @@ use chrono::{DateTime, Utc};
 use engine::audit::AuditOutcome;
 use kernel::ActorKind;
 use projections::AuditRow;
-use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use uuid::Uuid;
 
+use super::audience::{AUDITOR, Audience, EVERYONE, MANAGERS, PLATFORM};
+use super::fields::fields;
+
 /// Who did what, when, and how it ended (REQUIREMENTS §13).
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = AuditEntry, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b15", "time": "2027-01-01T09:00:00Z", "actor": "local:0",
     "actor_type": "operator", "role": "operator", "scopes": [], "tenant": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11",
@@ -48,6 +50,35 @@ pub struct AuditView {
     pub user_agent: Option<String>,
 }
 
+fields! { AuditView {
+    id: EVERYONE,
+    time: EVERYONE,
+    actor: EVERYONE,
+    actor_type: EVERYONE,
+    role: EVERYONE,
+    scopes: EVERYONE,
+    tenant: EVERYONE,
+    action: EVERYONE,
+    resource_type: EVERYONE,
+    resource_id: EVERYONE,
+    outcome: EVERYONE,
+    status: EVERYONE,
+    code: EVERYONE,
+    detail: EVERYONE,
+    count: EVERYONE,
+    event_id: EVERYONE,
+    event_type: EVERYONE,
+    correlation_id: EVERYONE,
+    // Personal (CON-SEC-002): for those who look into incidents, not for whoever was given a look at the trail.
+    address if told: AUDITOR.or(MANAGERS),
+    user_agent if told: AUDITOR.or(MANAGERS),
+} }
+
+/// Where operators and our own machines came from is not a tenant's business.
+fn told(entry: &AuditView, _: &Option<String>, to: Audience) -> bool {
+    to.meets(PLATFORM) || matches!(entry.actor_type, ActorKind::User | ActorKind::Application)
+}
+
 fn actor_type() -> Schema {
     let words = ["user", "operator", "system", "application", "anonymous"];
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
@@ -56,17 +87,6 @@ fn actor_type() -> Schema {
 fn outcome() -> Schema {
     let words = ["success", "failure", "denied"];
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words)).into()
-}
-
-impl AuditView {
-    /// As the tenant it concerns sees it: where operators and our own machines came from is not its business.
-    pub fn for_its_tenant(mut self) -> Self {
-        if !matches!(self.actor_type, ActorKind::User | ActorKind::Application) {
-            self.address = None;
-            self.user_agent = None;
-        }
-        self
-    }
 }
 
 impl From<AuditRow> for AuditView {

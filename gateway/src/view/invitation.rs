@@ -7,10 +7,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::audience::{EVERYONE, MANAGERS};
+use super::fields::fields;
 use super::words;
 
 /// An invitation. It went to an address; whose it is, nobody learns by it (CON-SEC-009).
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = Invitation, example = json!({
     "id": "5b6bd2bb-58a4-5ba1-8d5b-4a17ec50d9d4", "user": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b12",
     "email": "ben@acme.example", "role": "user", "kind": "staff", "status": "pending",
@@ -37,6 +39,20 @@ pub struct InvitationView {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
+
+fields! { InvitationView {
+    id: EVERYONE,
+    user: EVERYONE,
+    email: EVERYONE,
+    role: EVERYONE,
+    kind: EVERYONE,
+    status: EVERYONE,
+    // `status` says whether it has to be sent anew, which is all that a helper must know.
+    expires_at: MANAGERS,
+    sequence: EVERYONE,
+    created_at: EVERYONE,
+    updated_at: EVERYONE,
+} }
 
 /// Whether it can be accepted as it is, or has to be sent anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -1,7 +1,11 @@
-//! What answers look like: a struct for each thing, made of a read model's row. What a role may not see is not in it.
+//! What answers look like: a struct for each thing, made of a read model's row. What a role may
+//! not see is not in it, as its [declaration](fields) says.
 
 mod application;
+pub mod audience;
 mod audit;
+pub mod declared;
+pub mod fields;
 mod flag;
 mod invitation;
 mod passkey;
@@ -29,19 +33,17 @@ pub use tenant::{OwnTenantView, TenantView};
 pub use token::{IssuedTokenView, TokenList, TokenView};
 pub use user::{MembershipView, UserMembership, UserView};
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 
+use self::fields::Shown;
 use crate::extract::{Read, etag, is_current};
 
 /// One thing, with its `ETag`; 304 if the caller has it already.
-pub fn shown(read: &Read, sequence: i64, view: &impl Serialize) -> Response {
+pub fn shown(read: &Read, sequence: i64, view: &impl Shown) -> Response {
     let tag = etag(sequence.unsigned_abs());
     let current = tag.to_str().is_ok_and(|tag| is_current(&read.headers, tag));
-    let mut response =
-        if current { StatusCode::NOT_MODIFIED.into_response() } else { Json(view).into_response() };
+    let mut response = if current { StatusCode::NOT_MODIFIED.into_response() } else { read.show(view) };
     response.headers_mut().insert(header::ETAG, tag);
     // Permissions change: whoever keeps it asks again before using it.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
@@ -49,8 +51,8 @@ pub fn shown(read: &Read, sequence: i64, view: &impl Serialize) -> Response {
 }
 
 /// One thing with the `ETag` that `If-Match` is compared with, where the answer tells of more than that: never 304.
-pub fn tagged(sequence: i64, view: &impl Serialize) -> Response {
-    let mut response = Json(view).into_response();
+pub fn tagged(read: &Read, sequence: i64, view: &impl Shown) -> Response {
+    let mut response = read.show(view);
     response.headers_mut().insert(header::ETAG, etag(sequence.unsigned_abs()));
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

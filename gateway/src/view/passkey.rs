@@ -3,14 +3,15 @@
 use aggregates::user::Passkey;
 use chrono::{DateTime, Utc};
 use kernel::PasskeyId;
-use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::audience::{EVERYONE, THEMSELF};
+use super::fields::fields;
 use crate::sign_in::Known;
 
 /// A key pair that an authenticator of the person's holds.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = Passkey, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b19", "name": "Ann's phone", "created_at": "2027-01-01T09:00:00Z"
 }))]
@@ -21,11 +22,21 @@ pub struct PasskeyView {
     pub created_at: DateTime<Utc>,
 }
 
+fields! { PasskeyView {
+    id: THEMSELF,
+    name: THEMSELF,
+    created_at: THEMSELF,
+} }
+
 /// All of a person's passkeys.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 pub struct PasskeyList {
     pub items: Vec<PasskeyView>,
 }
+
+fields! { PasskeyList {
+    items: EVERYONE,
+} }
 
 impl PasskeyView {
     pub fn of(id: PasskeyId, key: &Passkey) -> Self {

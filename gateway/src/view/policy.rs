@@ -1,14 +1,15 @@
 //! A published policy, as operators see it.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::audience::{EVERYONE, OPERATOR};
+use super::fields::fields;
 use crate::policy::PublishedPolicy;
 
 /// A published policy.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = Policy, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b16",
     "text": "forbid (principal is Person, action in Action::\"tenant:people\", resource)\nwhen { principal.kind == Kind::\"client\" };",
@@ -24,6 +25,16 @@ pub struct PolicyView {
     pub published_at: DateTime<Utc>,
     pub published_by: String,
 }
+
+fields! { PolicyView {
+    id: EVERYONE,
+    // A policy's text says how to get around it.
+    text: OPERATOR,
+    effect: EVERYONE,
+    faults: OPERATOR,
+    published_at: EVERYONE,
+    published_by: OPERATOR,
+} }
 
 impl From<PublishedPolicy> for PolicyView {
     fn from(policy: PublishedPolicy) -> Self {

@@ -3,14 +3,15 @@
 use aggregates::user::Existing;
 use kernel::{PersonId, Personal};
 use schemas::values::UserStatus;
-use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::audience::{EVERYONE, THEMSELF};
+use super::fields::fields;
 use super::words;
 
 /// A person's own profile.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = Profile, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b12", "email": "ann@acme.example", "first_name": "Ann",
     "last_name": "Sato", "status": "active", "mfa": true, "recovery_codes_left": 10
@@ -27,6 +28,17 @@ pub struct ProfileView {
     pub mfa: bool,
     pub recovery_codes_left: usize,
 }
+
+fields! { ProfileView {
+    id: EVERYONE,
+    // A person as they are everywhere, which no single tenant is told.
+    email: THEMSELF,
+    first_name: THEMSELF,
+    last_name: THEMSELF,
+    status: EVERYONE,
+    mfa: THEMSELF,
+    recovery_codes_left: THEMSELF,
+} }
 
 impl ProfileView {
     pub fn of(person: PersonId, known: &Existing) -> Self {

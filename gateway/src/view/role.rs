@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use projections::{MemberGrants, RoleRow};
 use schemas::values::{Module, Permission};
-use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::audience::EVERYONE;
+use super::fields::fields;
+
 /// A role that the tenant made.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = Role, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b18", "name": "Bookkeepers", "description": "They keep the books",
     "permissions": ["finance.*:*", "users:read"],
@@ -29,6 +31,17 @@ pub struct RoleView {
     pub updated_by: String,
 }
 
+fields! { RoleView {
+    id: EVERYONE,
+    name: EVERYONE,
+    description: EVERYONE,
+    permissions: EVERYONE,
+    created_at: EVERYONE,
+    created_by: EVERYONE,
+    updated_at: EVERYONE,
+    updated_by: EVERYONE,
+} }
+
 impl From<RoleRow> for RoleView {
     fn from(row: RoleRow) -> Self {
         Self {
@@ -45,7 +58,7 @@ impl From<RoleRow> for RoleView {
 }
 
 /// What a member was given beside the role of the membership. What it is worth depends on the tenant's plan too.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(example = json!({
     "custom_role": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b18", "permissions": ["users:read"], "modules": ["webhooks"],
     "delegation": ["users:read"]
@@ -62,6 +75,13 @@ pub struct GrantsView {
     #[schema(value_type = Vec<String>)]
     pub delegation: BTreeSet<Permission>,
 }
+
+fields! { GrantsView {
+    custom_role: EVERYONE,
+    permissions: EVERYONE,
+    modules: EVERYONE,
+    delegation: EVERYONE,
+} }
 
 impl From<MemberGrants> for GrantsView {
     fn from(given: MemberGrants) -> Self {

@@ -1,11 +1,14 @@
 //! How people sign in to a tenant, as its owners set it. Both are bodies of requests too.
 
 use schemas::values::{PasswordLength, PasswordPolicy, PasswordStrength};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::audience::EVERYONE;
+use super::fields::fields;
+
 /// What a tenant asks of its people's new passwords. What is left out is as by default.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 #[schema(as = PasswordPolicy, example = json!({
     "length_min": 12, "require_upper": false, "require_lower": false, "require_digit": false,
@@ -24,6 +27,15 @@ pub struct PasswordPolicyView {
     #[schema(value_type = u32, minimum = 0, maximum = 4)]
     strength_min: PasswordStrength,
 }
+
+fields! { PasswordPolicyView {
+    length_min: EVERYONE,
+    require_upper: EVERYONE,
+    require_lower: EVERYONE,
+    require_digit: EVERYONE,
+    require_symbol: EVERYONE,
+    strength_min: EVERYONE,
+} }
 
 impl From<PasswordPolicy> for PasswordPolicyView {
     fn from(policy: PasswordPolicy) -> Self {
@@ -54,10 +66,14 @@ impl From<PasswordPolicyView> for PasswordPolicy {
 }
 
 /// How people get in.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = TenantSecurity, example = json!({"mfa_required": false}))]
 pub struct SecurityView {
     /// Whoever signed in without a second factor is not let in (ERR-AUTH-461), owners neither.
     pub mfa_required: bool,
 }
+
+fields! { SecurityView {
+    mfa_required: EVERYONE,
+} }

@@ -3,14 +3,15 @@
 use aggregates::user::Session;
 use chrono::{DateTime, Utc};
 use kernel::{Origin, Personal, SessionId, TenantId};
-use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::audience::{EVERYONE, MANAGERS, THEMSELF};
+use super::fields::fields;
 use crate::sign_in::Known;
 
 /// A person signed in somewhere.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = Session, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b17", "tenant": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11",
     "device": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b18", "address": "203.0.113.7", "user_agent": "Mozilla/5.0",
@@ -35,11 +36,28 @@ pub struct SessionView {
     pub current: bool,
 }
 
+fields! { SessionView {
+    id: EVERYONE,
+    tenant: EVERYONE,
+    // Where somebody is and with what is theirs to see, and who answers for the tenant's safety.
+    device: MANAGERS.or(THEMSELF),
+    address: MANAGERS.or(THEMSELF),
+    user_agent: MANAGERS.or(THEMSELF),
+    began_at: EVERYONE,
+    refreshed_at: EVERYONE,
+    expires_at: EVERYONE,
+    current: EVERYONE,
+} }
+
 /// All sessions that go on.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 pub struct SessionList {
     pub items: Vec<SessionView>,
 }
+
+fields! { SessionList {
+    items: EVERYONE,
+} }
 
 impl SessionView {
     /// Those that go on, the one used last first; of a tenant: those that reach it.

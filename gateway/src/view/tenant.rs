@@ -5,14 +5,15 @@ use projections::TenantRow;
 use schemas::values::{
     AccessMode, Plan, ProvisioningStatus, ProvisioningStep, Region, Settings, TenantStatus,
 };
-use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::audience::{EVERYONE, MANAGERS, OPERATOR};
+use super::fields::fields;
 use super::words;
 
 /// A tenant, as operators see it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = Tenant, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11", "name": "Acme", "slug": "acme-example", "domain": "acme.example",
     "plan": "pro", "status": "trial", "access_mode": "active", "region": "eu", "settings": {},
@@ -59,6 +60,31 @@ pub struct TenantView {
     pub updated_by: String,
 }
 
+fields! { TenantView {
+    id: EVERYONE,
+    name: EVERYONE,
+    slug: EVERYONE,
+    domain: EVERYONE,
+    plan: EVERYONE,
+    status: EVERYONE,
+    access_mode: EVERYONE,
+    region: EVERYONE,
+    settings: EVERYONE,
+    trial_ends_at: EVERYONE,
+    // Why, by whom, and what went wrong on the way is told among operators.
+    suspension_reason: OPERATOR,
+    provisioning_status: EVERYONE,
+    provisioning_failed_step: OPERATOR,
+    provisioning_failed_reason: OPERATOR,
+    unverified: OPERATOR,
+    owners: EVERYONE,
+    applications: EVERYONE,
+    created_at: EVERYONE,
+    created_by: OPERATOR,
+    updated_at: EVERYONE,
+    updated_by: OPERATOR,
+} }
+
 impl From<TenantRow> for TenantView {
     fn from(row: TenantRow) -> Self {
         Self {
@@ -88,7 +114,7 @@ impl From<TenantRow> for TenantView {
 }
 
 /// A tenant, as its owners and administrators see it: without operators' names, reasons and troubles.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = OwnTenant, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11", "name": "Acme", "slug": "acme-example", "domain": "acme.example",
     "plan": "pro", "status": "trial", "access_mode": "active", "region": "eu", "settings": {},
@@ -117,6 +143,24 @@ pub struct OwnTenantView {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
+
+fields! { OwnTenantView {
+    id: EVERYONE,
+    name: EVERYONE,
+    slug: EVERYONE,
+    domain: EVERYONE,
+    // The contract and how the tenant is set up: who was given a look at the tenant need not know them.
+    plan: MANAGERS,
+    status: EVERYONE,
+    access_mode: EVERYONE,
+    region: EVERYONE,
+    settings: MANAGERS,
+    trial_ends_at: MANAGERS,
+    owners: EVERYONE,
+    applications: EVERYONE,
+    created_at: EVERYONE,
+    updated_at: EVERYONE,
+} }
 
 impl From<TenantRow> for OwnTenantView {
     fn from(row: TenantRow) -> Self {

@@ -6,12 +6,14 @@ use aggregates::user::{Token, Tokens};
 use chrono::{DateTime, Utc};
 use kernel::{Personal, TokenId};
 use schemas::values::{Permission, TokenName};
-use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::audience::{EVERYONE, THEMSELF};
+use super::fields::{fields, given};
+
 /// A personal access token, without its secret.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = PersonalToken, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b19", "tenant": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11",
     "name": "Nightly export", "permissions": ["users:read"], "second_factor": true,
@@ -31,15 +33,29 @@ pub struct TokenView {
     pub expires_at: DateTime<Utc>,
 }
 
+fields! { TokenView {
+    id: THEMSELF,
+    tenant: THEMSELF,
+    name: THEMSELF,
+    permissions: THEMSELF,
+    second_factor: THEMSELF,
+    issued_at: THEMSELF,
+    expires_at: THEMSELF,
+} }
+
 /// All tokens that go on.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = PersonalTokenList)]
 pub struct TokenList {
     pub items: Vec<TokenView>,
 }
 
+fields! { TokenList {
+    items: EVERYONE,
+} }
+
 /// A token that was just issued. The secret is shown here and never again.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = IssuedPersonalToken, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b19", "tenant": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11",
     "name": "Nightly export", "permissions": ["users:read"], "second_factor": true,
@@ -47,12 +63,31 @@ pub struct TokenList {
     "token": "tp_018f6b1e8c3a7d529a4f3f1f0c9d2b19_q7Tz1aAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 }))]
 pub struct IssuedTokenView {
-    #[serde(flatten)]
-    pub issued: TokenView,
+    pub id: Uuid,
+    /// The only one that it is for.
+    pub tenant: Uuid,
+    pub name: Option<String>,
+    /// It does no more than these stand for, nor more than its person may.
+    #[schema(value_type = Vec<String>)]
+    pub permissions: BTreeSet<Permission>,
+    /// It counts as one that showed a second factor, as the session had that it was issued in.
+    pub second_factor: bool,
+    pub issued_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
     /// The whole token. Absent when a retry comes later than ten minutes after it was issued.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
 }
+
+fields! { IssuedTokenView {
+    id: THEMSELF,
+    tenant: THEMSELF,
+    name: THEMSELF,
+    permissions: THEMSELF,
+    second_factor: THEMSELF,
+    issued_at: THEMSELF,
+    expires_at: THEMSELF,
+    token if given: THEMSELF,
+} }
 
 impl TokenView {
     /// Those that go on, the newest first. `ended`: whether something beside the person ended one.
@@ -80,6 +115,9 @@ impl TokenView {
 impl IssuedTokenView {
     /// `shown`: the whole token, while it may be shown.
     pub fn of(id: TokenId, token: &Token, shown: Option<&str>) -> Self {
-        Self { issued: TokenView::of(id, token), token: shown.map(str::to_owned) }
+        let TokenView { id, tenant, name, permissions, second_factor, issued_at, expires_at } =
+            TokenView::of(id, token);
+        let token = shown.map(str::to_owned);
+        Self { id, tenant, name, permissions, second_factor, issued_at, expires_at, token }
     }
 }

@@ -3,14 +3,15 @@
 use chrono::{DateTime, Utc};
 use projections::{MemberGrants, MembershipRow, UserRow};
 use schemas::values::{MembershipKind, MembershipStatus, Role};
-use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::audience::{EVERYONE, MANAGERS, THEMSELF};
+use super::fields::fields;
 use super::{GrantsView, words};
 
 /// A person, as the tenant they belong to sees them. The id is the person's; another tenant's people are not there.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = User, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b12", "email": "ann@acme.example", "first_name": "Ann",
     "last_name": "Sato", "membership": {
@@ -32,8 +33,18 @@ pub struct UserView {
     pub updated_at: DateTime<Utc>,
 }
 
+fields! { UserView {
+    id: EVERYONE,
+    email: EVERYONE,
+    first_name: EVERYONE,
+    last_name: EVERYONE,
+    membership: EVERYONE,
+    created_at: EVERYONE,
+    updated_at: EVERYONE,
+} }
+
 /// What a person is in the tenant.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 pub struct UserMembership {
     pub id: Uuid,
     #[schema(schema_with = words::tenant_role)]
@@ -47,6 +58,16 @@ pub struct UserMembership {
     /// What `If-Match` compares for changes of role and status.
     pub sequence: i64,
 }
+
+fields! { UserMembership {
+    id: EVERYONE,
+    role: EVERYONE,
+    kind: EVERYONE,
+    status: EVERYONE,
+    // When an invitation lapses is the business of who invites, and of the invited.
+    invitation_expires_at: MANAGERS.or(THEMSELF),
+    sequence: EVERYONE,
+} }
 
 impl UserView {
     /// Of the membership alone, which carries what is known of the person.
@@ -93,7 +114,7 @@ fn is_hidden(row: &MembershipRow) -> bool {
 }
 
 /// A membership.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = Membership, example = json!({
     "id": "5b6bd2bb-58a4-5ba1-8d5b-4a17ec50d9d4", "tenant": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11",
     "person": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b12", "email": "ann@acme.example", "role": "owner", "kind": "staff",
@@ -119,6 +140,22 @@ pub struct MembershipView {
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
+
+fields! { MembershipView {
+    id: EVERYONE,
+    tenant: EVERYONE,
+    person: EVERYONE,
+    email: EVERYONE,
+    role: EVERYONE,
+    kind: EVERYONE,
+    status: EVERYONE,
+    // As in `UserMembership`.
+    invitation_expires_at: MANAGERS,
+    // What each may do tells whom to attack; one's own is at `GET /auth/me/access`.
+    grants: MANAGERS,
+    created_at: EVERYONE,
+    updated_at: EVERYONE,
+} }
 
 impl MembershipView {
     /// With what the member was given, as this node knows it now.

@@ -159,6 +159,12 @@ impl ListQuery {
         self.limit
     }
 
+    /// The names of the fields that it selects and sorts by.
+    pub fn fields(&self) -> impl Iterator<Item = &'static str> {
+        let filters = self.filters.iter().map(|filter| filter.field.name);
+        filters.chain(self.sort.iter().map(|sort| sort.field.name))
+    }
+
     /// The order as it was asked for, such as `-created_at,name`; goes into the cursor, which fits no other order.
     pub fn sort_text(&self) -> String {
         let part = |sort: &Sort| format!("{}{}", if sort.descending { "-" } else { "" }, sort.field.name);

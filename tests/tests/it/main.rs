@@ -19,6 +19,7 @@ mod forgetting;
 mod http_applications;
 mod http_audit;
 mod http_bad_input;
+mod http_fields;
 mod http_flags;
 mod http_invitations;
 mod http_leaving;

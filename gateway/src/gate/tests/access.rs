@@ -1,6 +1,7 @@
 //! Who gets in, and for how long.
 
-use axum::{Extension, Json};
+use axum::Extension;
+use axum::response::Response;
 use chrono::TimeDelta;
 use engine::audit::AuditOutcome;
 use schemas::events::{ApplicationEvent, MembershipEvent, TenantEvent, UserEvent};
@@ -11,6 +12,8 @@ use crate::endpoint::{Endpoint, TenantRule};
 use crate::gate::Admitted;
 use crate::testing::{APPLICATION, Ask, House, KEY, OTHER, PERSON, TENANT};
 use crate::url_map::UrlMap;
+use crate::view::audience::EVERYONE;
+use crate::view::fields::body;
 
 #[tokio::test]
 async fn nobody_may_what_is_not_allowed_expressly() {
@@ -265,8 +268,9 @@ async fn a_node_that_cannot_know_refuses_and_one_that_runs_the_platform_goes_on(
 
 /// Tells by which policies it was let in.
 #[utoipa::path(get, path = "/own", responses((status = OK)))]
-async fn why(Extension(admitted): Extension<Admitted>) -> Json<Vec<String>> {
-    Json(admitted.policies.iter().map(ToString::to_string).collect())
+async fn why(Extension(admitted): Extension<Admitted>) -> Response {
+    let policies: Vec<String> = admitted.policies.iter().map(ToString::to_string).collect();
+    body(EVERYONE, &policies)
 }
 
 #[tokio::test]

@@ -14,6 +14,8 @@ use crate::extract::Read;
 use crate::list::Listing;
 use crate::problem::Problem;
 use crate::view::AuditView;
+use crate::view::audience::{Audience, PLATFORM};
+use crate::view::fields::Shown;
 
 /// How many rows go out in one piece.
 const PIECE_ROWS: usize = 256;
@@ -66,13 +68,14 @@ pub async fn export(read: Read) -> Result<Response, Problem> {
     // Waits for the position that was asked for, and finds out early whether the database is there.
     drop(read.connection("audit_trail").await?);
     let rows = AuditTrail::stream(read.app.pool.clone(), read.sight()?, range, listing.query);
-    let rows = rows.map_ok(AuditView::from).chunks(PIECE_ROWS).map(|piece| {
+    let shown = COLUMNS.map(|column| is_shown(column, read.audience()));
+    let rows = rows.map_ok(AuditView::from).chunks(PIECE_ROWS).map(move |piece| {
         let rows = piece.into_iter().collect::<Result<Vec<_>, ExportError>>().inspect_err(|error| {
             tracing::warn!(%error, "an export ended early");
         })?;
-        Ok::<_, ExportError>(written(rows.iter().map(record)))
+        Ok::<_, ExportError>(written(&shown, rows.iter().map(record)))
     });
-    let head = futures::stream::once(async { Ok(written([COLUMNS.map(Cow::Borrowed)])) });
+    let head = futures::stream::once(async move { Ok(written(&shown, [COLUMNS.map(Cow::Borrowed)])) });
     let body = Body::from_stream(head.chain(rows));
     let headers = [
         (header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
@@ -82,11 +85,22 @@ pub async fn export(read: Read) -> Result<Response, Problem> {
     Ok((headers, body).into_response())
 }
 
-fn written<'a>(records: impl IntoIterator<Item = [Cow<'a, str>; COLUMNS.len()]>) -> Bytes {
+/// As the list's entries are filtered. What a tenant isn't told of some entries, it would not get of any.
+fn is_shown(column: &str, to: Audience) -> bool {
+    let declared = AuditView::FIELDS.iter().find(|field| field.name == column);
+    declared.is_some_and(|field| field.audience.meets(to) && (field.always || to.meets(PLATFORM)))
+}
+
+fn written<'a>(
+    shown: &[bool; COLUMNS.len()],
+    records: impl IntoIterator<Item = [Cow<'a, str>; COLUMNS.len()]>,
+) -> Bytes {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     for record in records {
         writer
-            .write_record(record.iter().map(|cell| cell.as_bytes()))
+            .write_record(
+                record.iter().zip(shown).filter(|(_, shown)| **shown).map(|(cell, _)| cell.as_bytes()),
+            )
             .expect("every record has as many cells, and memory takes all");
     }
     Bytes::from(writer.into_inner().expect("memory takes all"))
@@ -135,6 +149,7 @@ fn guarded(cell: Cow<'_, str>) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::audience::{AUDITOR, DEVELOPER};
 
     #[test]
     fn a_cell_that_looks_like_a_formula_is_guarded() {
@@ -146,11 +161,21 @@ mod tests {
         }
     }
 
+    /// CON-SEC-007: every field has its column, and a column that a role may not see is left out.
+    #[test]
+    fn the_columns_are_the_fields_that_the_caller_sees() {
+        let fields: Vec<_> = AuditView::FIELDS.iter().map(|field| field.name).collect();
+        assert_eq!(COLUMNS.to_vec(), fields);
+        assert!(COLUMNS.iter().all(|column| is_shown(column, AUDITOR)));
+        let head = written(&COLUMNS.map(|column| is_shown(column, DEVELOPER)), [COLUMNS.map(Cow::Borrowed)]);
+        assert!(head.ends_with(b"event_type,correlation_id\r\n"), "{head:?}");
+    }
+
     #[test]
     fn quotes_commas_and_line_breaks_stay_in_their_cell() {
         let mut record = [const { Cow::Borrowed("") }; COLUMNS.len()];
         record[0] = Cow::Borrowed("a \"b\", c\nd");
-        let text = String::from_utf8(written([record]).to_vec()).unwrap();
+        let text = String::from_utf8(written(&[true; COLUMNS.len()], [record]).to_vec()).unwrap();
         assert!(text.starts_with("\"a \"\"b\"\", c\nd\","), "{text}");
         assert!(text.ends_with("\r\n"));
     }

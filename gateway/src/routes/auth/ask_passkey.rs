@@ -1,7 +1,6 @@
 //! `POST /auth/passkeys/options` (FR-AUTH-001, NFR-SEC-003)
 
-use axum::Json;
-use serde::Serialize;
+use axum::response::Response;
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -10,9 +9,11 @@ use crate::keys::random;
 use crate::passkeys::relying_party;
 use crate::problem::Problem;
 use crate::tickets::PASSKEY_TTL;
+use crate::view::audience::EVERYONE;
+use crate::view::fields::fields;
 
 /// What a passkey is asked to sign.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = AskedPasskey, example = json!({
     "ticket": "AZLwwWoAcACAAAAAAAAAAg", "expires_in": 300, "options": {
         "challenge": "TuB1cmFuZG9tbHkgY2hvc2VuIGJ5IHRoZSBzZXJ2ZXI", "rpId": "app.example", "allowCredentials": [],
@@ -30,6 +31,12 @@ pub struct AskedPasskey {
     pub options: Value,
 }
 
+fields! { AskedPasskey {
+    ticket: EVERYONE,
+    expires_in: EVERYONE,
+    options: EVERYONE,
+} }
+
 /// Begin to sign in with a passkey
 ///
 /// The same for everybody: the authenticator finds by itself whose passkeys it has. Where the deployment's URL is none that
@@ -40,10 +47,11 @@ pub struct AskedPasskey {
     tag = "authentication",
     responses((status = OK, description = "What the browser is to ask the authenticator for.", body = AskedPasskey)),
 )]
-pub async fn ask_passkey(write: Write) -> Result<Json<AskedPasskey>, Problem> {
+pub async fn ask_passkey(write: Write) -> Result<Response, Problem> {
     let party = relying_party(&write.app)?;
     let nonce = random::<16>().map_err(|_| Problem::unexpected())?;
     let (asked, ticket) = write.app.sign_in.tickets.passkey_sign_in(*nonce, write.now());
     let options = party.request_options(None, &asked).ok_or_else(Problem::unexpected)?;
-    Ok(Json(AskedPasskey { ticket: ticket.to_string(), expires_in: PASSKEY_TTL.num_seconds(), options }))
+    let expires_in = PASSKEY_TTL.num_seconds();
+    Ok(write.show(&AskedPasskey { ticket: ticket.to_string(), expires_in, options }))
 }

@@ -2,20 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use projections::TenantFlags;
-use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::delivery::Delivery;
 use crate::extract::Read;
 use crate::problem::Problem;
+use crate::view::audience::EVERYONE;
+use crate::view::fields::fields;
 
 /// A tenant's flags, as an application gets them.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[schema(as = CurrentFlags, example = json!({
     "flags": {"checkout.v2": {"type": "boolean", "value": true}}, "changed_at": "2027-01-01T09:00:00Z"
 }))]
@@ -26,16 +26,26 @@ pub struct CurrentFlags {
     pub changed_at: DateTime<Utc>,
 }
 
+fields! { CurrentFlags {
+    flags: EVERYONE,
+    changed_at: EVERYONE,
+} }
+
 /// A flag's value and type.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[schema(example = json!({"type": "boolean", "value": true}))]
 pub struct CurrentFlag {
     /// `boolean`, `string`, `number` or `json`.
-    #[serde(rename = "type")]
+    #[schema(rename = "type")]
     #[schema(value_type = String)]
     pub kind: &'static str,
     pub value: Value,
 }
+
+fields! { CurrentFlag {
+    kind as "type": EVERYONE,
+    value: EVERYONE,
+} }
 
 impl From<&TenantFlags> for CurrentFlags {
     fn from(tenant: &TenantFlags) -> Self {
@@ -63,5 +73,5 @@ impl From<&TenantFlags> for CurrentFlags {
 )]
 pub async fn poll(read: Read) -> Result<Response, Problem> {
     let delivery = Delivery::of(&read).await?;
-    Ok(delivery.answer(|flags| Json(CurrentFlags::from(flags))))
+    Ok(delivery.answer(|flags| read.show(&CurrentFlags::from(flags))))
 }

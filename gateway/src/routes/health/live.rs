@@ -1,11 +1,13 @@
 //! `GET /health`: the process lives.
 
-use axum::Json;
-use serde::Serialize;
+use axum::response::Response;
 use utoipa::ToSchema;
 
+use crate::view::audience::{EVERYONE, STRANGER};
+use crate::view::fields::{body, fields};
+
 /// That it answers at all.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[schema(example = json!({"status": "up", "version": "0.1.0"}))]
 pub struct Health {
     #[schema(value_type = String)]
@@ -13,6 +15,11 @@ pub struct Health {
     #[schema(value_type = String)]
     version: &'static str,
 }
+
+fields! { Health {
+    status: EVERYONE,
+    version: EVERYONE,
+} }
 
 /// Whether the process lives
 ///
@@ -23,6 +30,6 @@ pub struct Health {
     tag = "operations",
     responses((status = OK, description = "It lives.", body = Health)),
 )]
-pub async fn live() -> Json<Health> {
-    Json(Health { status: "up", version: env!("CARGO_PKG_VERSION") })
+pub async fn live() -> Response {
+    body(STRANGER, &Health { status: "up", version: env!("CARGO_PKG_VERSION") })
 }

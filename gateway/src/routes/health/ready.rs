@@ -1,17 +1,17 @@
 //! `GET /ready`: this node should get requests.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::readiness::Component;
 use crate::state::AppState;
+use crate::view::audience::{EVERYONE, STRANGER};
+use crate::view::fields::{body, fields};
 
 /// Whether this node should get requests, and why not.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[schema(as = Readiness, example = json!({"ready": true, "components": [
     {"name": "journal", "ready": true, "status": "ok", "detail": "owned", "hint": null}
 ]}))]
@@ -19,6 +19,11 @@ pub struct Ready {
     ready: bool,
     components: Vec<Component>,
 }
+
+fields! { Ready {
+    ready: EVERYONE,
+    components: EVERYONE,
+} }
 
 /// Whether this node should get requests
 #[utoipa::path(
@@ -34,5 +39,5 @@ pub async fn ready(State(app): State<AppState>) -> Response {
     let components = app.readiness.components();
     let ready = components.iter().all(|component| component.ready);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Ready { ready, components })).into_response()
+    (status, body(STRANGER, &Ready { ready, components })).into_response()
 }

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemas::values::{AccessMode, MembershipKind, Module, Permission, Role};
-use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::extract::{Read, is_current};
 use crate::grants;
 use crate::problem::Problem;
+use crate::view::audience::EVERYONE;
+use crate::view::fields::fields;
 use crate::view::words;
 
 /// What the caller may do in the tenant, all told.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[schema(as = MyAccess, example = json!({
     "tenant": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11", "membership": "5b6bd2bb-58a4-5ba1-8d5b-4a17ec50d9d4",
     "role": "user", "kind": "staff", "custom_role": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b18", "mode": "active",
@@ -51,6 +51,20 @@ pub struct Access {
     pub version: u64,
 }
 
+fields! { Access {
+    tenant: EVERYONE,
+    membership: EVERYONE,
+    role: EVERYONE,
+    kind: EVERYONE,
+    custom_role: EVERYONE,
+    mode: EVERYONE,
+    modules: EVERYONE,
+    permissions: EVERYONE,
+    except: EVERYONE,
+    delegation: EVERYONE,
+    version: EVERYONE,
+} }
+
 /// Show what the caller may do
 ///
 /// In the tenant that the token, or `x-org`, is about; also while that is blocked. The `ETag` is
@@ -75,7 +89,7 @@ pub async fn access(read: Read) -> Result<Response, Problem> {
     let mut response = if is_current(&read.headers, &tag) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        Json(Access {
+        read.show(&Access {
             tenant: member.tenant.0,
             membership: member.membership.0,
             role: member.role,
@@ -88,7 +102,6 @@ pub async fn access(read: Read) -> Result<Response, Problem> {
             delegation: effective.delegation,
             version,
         })
-        .into_response()
     };
     let tag = HeaderValue::try_from(tag).map_err(|_| Problem::unexpected())?;
     response.headers_mut().insert(header::ETAG, tag);

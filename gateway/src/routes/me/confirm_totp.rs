@@ -1,11 +1,11 @@
 //! `POST /api/v1/users/me/mfa/totp/confirm` (NFR-SEC-003)
 
 use aggregates::user::{User, UserCommand, UserRejection};
-use axum::Json;
+use axum::response::Response;
 use engine::command::DispatchError;
 use kernel::PersonId;
 use schemas::values::SecretHash;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
@@ -13,6 +13,8 @@ use crate::extract::Write;
 use crate::problem::Problem;
 use crate::sign_in::{may_try, settle};
 use crate::slowdown::Outcome;
+use crate::view::audience::THEMSELF;
+use crate::view::fields::fields;
 
 /// How many recovery codes there are.
 const CODES: u8 = 10;
@@ -31,12 +33,17 @@ pub struct Confirm {
 }
 
 /// Codes for the day the authenticator is lost.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = RecoveryCodes, example = json!({"recovery_codes": ["ABCDE-FGHIJ"]}))]
 pub struct RecoveryCodes {
     /// Each signs in once. They are shown here only.
     pub recovery_codes: Vec<String>,
 }
+
+fields! { RecoveryCodes {
+    // Secrets of one person's.
+    recovery_codes: THEMSELF,
+} }
 
 /// New recovery codes, and what is kept of them. With an `Idempotency-Key` a retry makes the same ones.
 ///
@@ -72,7 +79,7 @@ pub(super) fn recovery_codes<B>(
     request_body = Confirm,
     responses((status = OK, description = "It is set; the recovery codes are shown once.", body = RecoveryCodes)),
 )]
-pub async fn confirm_totp(write: Write<Confirm>) -> Result<Json<RecoveryCodes>, Problem> {
+pub async fn confirm_totp(write: Write<Confirm>) -> Result<Response, Problem> {
     let (person, session) = write.caller.signed_in()?;
     let tickets = &write.app.sign_in.tickets;
     let now = write.now();
@@ -90,7 +97,7 @@ pub async fn confirm_totp(write: Write<Confirm>) -> Result<Json<RecoveryCodes>, 
     };
     settle(&write, pass, outcome, Some(person));
     match result {
-        Ok(receipt) if receipt.changed() && write.may_show_secret(&receipt) => Ok(Json(codes)),
+        Ok(receipt) if receipt.changed() && write.may_show_secret(&receipt) => Ok(write.show(&codes)),
         // It is set already: its codes were shown then.
         Ok(_) => Err(Problem::conflict("mfa_already_set")),
         Err(DispatchError::Rejected { rejection: UserRejection::SecondFactorWrong, .. }) => {

@@ -1,18 +1,19 @@
 //! `GET /auth/me`
 
-use axum::Json;
+use axum::response::Response;
 use projections::MembershipDirectory;
 use schemas::values::{MembershipKind, MembershipStatus, Role};
-use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::extract::Read;
 use crate::problem::Problem;
+use crate::view::audience::{EVERYONE, THEMSELF};
+use crate::view::fields::fields;
 use crate::view::{UserView, words};
 
 /// Who the caller is, as the server sees it.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[schema(as = Me, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b12", "role": "owner", "scopes": [],
     "tenant": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11", "session": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b17",
@@ -38,8 +39,20 @@ pub struct Me {
     pub memberships: Vec<MyMembership>,
 }
 
+fields! { Me {
+    id: EVERYONE,
+    role: EVERYONE,
+    scopes: EVERYONE,
+    tenant: EVERYONE,
+    session: EVERYONE,
+    token: EVERYONE,
+    user: EVERYONE,
+    // Which tenants a person belongs to is nobody else's to know.
+    memberships: THEMSELF,
+} }
+
 /// A tenant that the caller belongs to.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[schema(example = json!({
     "tenant": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11", "role": "owner", "kind": "staff"
 }))]
@@ -51,6 +64,12 @@ pub struct MyMembership {
     pub kind: MembershipKind,
 }
 
+fields! { MyMembership {
+    tenant: EVERYONE,
+    role: EVERYONE,
+    kind: EVERYONE,
+} }
+
 /// Show the caller
 #[utoipa::path(
     get,
@@ -58,7 +77,7 @@ pub struct MyMembership {
     tag = "authentication",
     responses((status = OK, description = "The caller.", body = Me)),
 )]
-pub async fn get(read: Read) -> Result<Json<Me>, Problem> {
+pub async fn get(read: Read) -> Result<Response, Problem> {
     let caller = &read.caller;
     let user = match (caller.person(), caller.tenant) {
         (Some(person), Some(tenant)) => {
@@ -74,7 +93,7 @@ pub async fn get(read: Read) -> Result<Json<Me>, Problem> {
     };
     // A token that is limited to a tenant tells of no other.
     let limited_to = caller.tenant;
-    Ok(Json(Me {
+    Ok(read.show(&Me {
         id: caller.actor.id.clone(),
         role: caller.role,
         scopes: caller.scopes.clone(),

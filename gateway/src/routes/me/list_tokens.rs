@@ -1,6 +1,6 @@
 //! `GET /api/v1/users/me/tokens`
 
-use axum::Json;
+use axum::response::Response;
 
 use crate::extract::Read;
 use crate::problem::Problem;
@@ -16,10 +16,10 @@ use crate::view::{TokenList, TokenView};
     tag = "me",
     responses((status = OK, description = "The tokens.", body = TokenList)),
 )]
-pub async fn list_tokens(read: Read) -> Result<Json<TokenList>, Problem> {
+pub async fn list_tokens(read: Read) -> Result<Response, Problem> {
     let (person, _) = read.caller.signed_in()?;
     let access = read.app.access.current(false)?;
     let known = sign_in::by_id(&read.app, person).await?.ok_or_else(Problem::not_found)?;
     let ended = |token| access.token_has_ended(token);
-    Ok(Json(TokenView::list(&known.state.tokens, ended, read.now())))
+    Ok(read.show(&TokenView::list(&known.state.tokens, ended, read.now())))
 }

@@ -1,8 +1,7 @@
 //! `POST /api/v1/users/me/passkeys/options` (NFR-SEC-003)
 
-use axum::Json;
+use axum::response::Response;
 use kernel::Personal;
-use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -12,9 +11,11 @@ use crate::passkeys::{may_add, relying_party};
 use crate::problem::Problem;
 use crate::sign_in;
 use crate::tickets::PASSKEY_TTL;
+use crate::view::audience::THEMSELF;
+use crate::view::fields::fields;
 
 /// What an authenticator is asked for.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = OfferedPasskey, example = json!({
     "ticket": "AZLwwWoAcACAAAAAAAAAAg", "expires_in": 300, "options": {
         "rp": {"id": "app.example", "name": "Tenantry"},
@@ -35,6 +36,12 @@ pub struct Offered {
     pub options: Value,
 }
 
+fields! { Offered {
+    ticket: THEMSELF,
+    expires_in: THEMSELF,
+    options: THEMSELF,
+} }
+
 /// Begin to add a passkey
 ///
 /// Nothing changes until the authenticator's answer is sent to `POST /api/v1/users/me/passkeys`. Wants a fresh
@@ -46,7 +53,7 @@ pub struct Offered {
     tag = "me",
     responses((status = OK, description = "What the browser is to ask the authenticator for.", body = Offered)),
 )]
-pub async fn offer_passkey(write: Write) -> Result<Json<Offered>, Problem> {
+pub async fn offer_passkey(write: Write) -> Result<Response, Problem> {
     let (person, _) = write.caller.signed_in()?;
     let app = &write.app;
     let party = relying_party(app)?;
@@ -62,5 +69,6 @@ pub async fn offer_passkey(write: Write) -> Result<Json<Offered>, Problem> {
     let options =
         party.creation_options(person, (email, &display_name), &known.state.sign_in.passkeys, &asked);
     let options = options.ok_or_else(Problem::unexpected)?;
-    Ok(Json(Offered { ticket: ticket.to_string(), expires_in: PASSKEY_TTL.num_seconds(), options }))
+    let expires_in = PASSKEY_TTL.num_seconds();
+    Ok(write.show(&Offered { ticket: ticket.to_string(), expires_in, options }))
 }

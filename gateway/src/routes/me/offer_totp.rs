@@ -1,21 +1,22 @@
 //! `POST /api/v1/users/me/mfa/totp` (NFR-SEC-003)
 
-use axum::Json;
+use axum::response::Response;
 use qrcode::QrCode;
 use qrcode::render::svg;
-use serde::Serialize;
 use totp_rs::{Algorithm, Builder};
 use utoipa::ToSchema;
 
 use crate::extract::Write;
 use crate::problem::Problem;
 use crate::sign_in;
+use crate::view::audience::THEMSELF;
+use crate::view::fields::fields;
 
 /// How the issuer is called in authenticator apps.
 const ISSUER: &str = "Tenantry";
 
 /// A secret for an authenticator app.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
 #[schema(as = OfferedTotp, example = json!({
     "enrolment": "AZLwwWoAcACAAAAAAAAAAg", "secret": "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
     "url": "otpauth://totp/Tenantry:ann%40acme.example?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=Tenantry",
@@ -32,6 +33,14 @@ pub struct Offered {
     pub qr_svg: String,
 }
 
+fields! { Offered {
+    // Secrets of one person's.
+    enrolment: THEMSELF,
+    secret: THEMSELF,
+    url: THEMSELF,
+    qr_svg: THEMSELF,
+} }
+
 /// Get a secret for one-time codes
 ///
 /// Nothing changes until a first code confirms that an authenticator has it. Wants a fresh authentication.
@@ -41,7 +50,7 @@ pub struct Offered {
     tag = "me",
     responses((status = OK, description = "The secret. It is shown here only.", body = Offered)),
 )]
-pub async fn offer_totp(write: Write) -> Result<Json<Offered>, Problem> {
+pub async fn offer_totp(write: Write) -> Result<Response, Problem> {
     let (person, _) = write.caller.signed_in()?;
     let known = sign_in::by_id(&write.app, person).await?.ok_or_else(Problem::not_found)?;
     if known.state.sign_in.totp.is_some() {
@@ -59,5 +68,10 @@ pub async fn offer_totp(write: Write) -> Result<Json<Offered>, Problem> {
     let url = totp.to_url().map_err(|_| Problem::unexpected())?;
     let code = QrCode::new(&url).map_err(|_| Problem::unexpected())?;
     let qr_svg = code.render::<svg::Color>().min_dimensions(200, 200).build();
-    Ok(Json(Offered { enrolment: enrolment.to_string(), secret: totp.secret().to_base32(), url, qr_svg }))
+    Ok(write.show(&Offered {
+        enrolment: enrolment.to_string(),
+        secret: totp.secret().to_base32(),
+        url,
+        qr_svg,
+    }))
 }

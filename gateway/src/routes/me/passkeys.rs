@@ -1,6 +1,6 @@
 //! `GET /api/v1/users/me/passkeys` (NFR-SEC-003)
 
-use axum::Json;
+use axum::response::Response;
 
 use crate::extract::Read;
 use crate::problem::Problem;
@@ -14,8 +14,8 @@ use crate::view::{PasskeyList, PasskeyView};
     tag = "me",
     responses((status = OK, description = "The passkeys, the oldest first.", body = PasskeyList)),
 )]
-pub async fn passkeys(read: Read) -> Result<Json<PasskeyList>, Problem> {
+pub async fn passkeys(read: Read) -> Result<Response, Problem> {
     let (person, _) = read.caller.signed_in()?;
     let known = sign_in::by_id(&read.app, person).await?.ok_or_else(Problem::not_found)?;
-    Ok(Json(PasskeyView::list(&known)))
+    Ok(read.show(&PasskeyView::list(&known)))
 }

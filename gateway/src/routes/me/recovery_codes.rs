@@ -1,7 +1,7 @@
 //! `POST /api/v1/users/me/recovery-codes` (NFR-SEC-003)
 
 use aggregates::user::{User, UserCommand};
-use axum::Json;
+use axum::response::Response;
 
 use super::confirm_totp::{self, RecoveryCodes};
 use crate::extract::Write;
@@ -17,11 +17,14 @@ use crate::sign_in::showed_second_factor;
     tag = "me",
     responses((status = OK, description = "The codes. They are shown here only.", body = RecoveryCodes)),
 )]
-pub async fn recovery_codes(write: Write) -> Result<Json<RecoveryCodes>, Problem> {
+pub async fn recovery_codes(write: Write) -> Result<Response, Problem> {
     let (person, _) = write.caller.signed_in()?;
     showed_second_factor(&write)?;
     let (codes, recovery_codes) = confirm_totp::recovery_codes(&write, person)?;
     let command = UserCommand::ReplaceRecoveryCodes { recovery_codes };
     let receipt = write.dispatch::<User>(person.0, command).await?;
-    if write.may_show_secret(&receipt) { Ok(Json(codes)) } else { Err(Problem::conflict("already_shown")) }
+    if !write.may_show_secret(&receipt) {
+        return Err(Problem::conflict("already_shown"));
+    }
+    Ok(write.show(&codes))
 }

@@ -1,6 +1,6 @@
 //! `GET /api/v1/users/me/sessions` (FR-AUTH-005)
 
-use axum::Json;
+use axum::response::Response;
 
 use crate::extract::Read;
 use crate::problem::Problem;
@@ -16,8 +16,8 @@ use crate::view::{SessionList, SessionView};
     tag = "me",
     responses((status = OK, description = "The sessions.", body = SessionList)),
 )]
-pub async fn sessions(read: Read) -> Result<Json<SessionList>, Problem> {
+pub async fn sessions(read: Read) -> Result<Response, Problem> {
     let (person, session) = read.caller.signed_in()?;
     let known = sign_in::by_id(&read.app, person).await?.ok_or_else(Problem::not_found)?;
-    Ok(Json(SessionView::list(&known, Some(session), None, read.now())))
+    Ok(read.show(&SessionView::list(&known, Some(session), None, read.now())))
 }

@@ -1,22 +1,27 @@
 //! `POST /ofrep/v1/evaluate/flags` (FR-FLAG-002)
 
 use axum::response::Response;
-use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Evaluation, Request, checked};
 use crate::delivery::Delivery;
 use crate::extract::{Json, Read};
 use crate::problem::Problem;
+use crate::view::audience::EVERYONE;
+use crate::view::fields::fields;
 
 /// All flags of the tenant.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[schema(as = OfrepBulkEvaluation, example = json!({
     "flags": [{"key": "checkout.v2", "value": true, "reason": "STATIC"}]
 }))]
 pub struct Evaluations {
     pub flags: Vec<Evaluation>,
 }
+
+fields! { Evaluations {
+    flags: EVERYONE,
+} }
 
 /// Evaluate all flags (OFREP)
 ///
@@ -37,6 +42,6 @@ pub async fn bulk(read: Read, request: Result<Json<Request>, Problem>) -> Result
     let delivery = Delivery::of(&read).await?;
     Ok(delivery.answer(|tenant| {
         let flags = tenant.flags.iter().map(|(key, value)| Evaluation::of(key.as_str(), value));
-        axum::Json(Evaluations { flags: flags.collect() })
+        read.show(&Evaluations { flags: flags.collect() })
     }))
 }

@@ -6,12 +6,14 @@ pub mod bulk;
 pub mod single;
 
 use schemas::values::FlagValue;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::extract::Json;
 use crate::problem::Problem;
+use crate::view::audience::EVERYONE;
+use crate::view::fields::fields;
 
 /// What to evaluate for. Flags are per tenant, so the context has no say yet; `targetingKey` is not needed.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -22,7 +24,7 @@ pub struct Request {
 }
 
 /// A flag that was evaluated.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[schema(as = OfrepEvaluation, example = json!({"key": "checkout.v2", "value": true, "reason": "STATIC"}))]
 pub struct Evaluation {
     pub key: String,
@@ -30,6 +32,12 @@ pub struct Evaluation {
     #[schema(value_type = String)]
     pub reason: &'static str,
 }
+
+fields! { Evaluation {
+    key: EVERYONE,
+    value: EVERYONE,
+    reason: EVERYONE,
+} }
 
 impl Evaluation {
     fn of(key: &str, value: &FlagValue) -> Self {

@@ -1,5 +1,6 @@
 //! `POST /ofrep/v1/evaluate/flags/{key}` (FR-FLAG-002)
 
+use axum::response::Response;
 use schemas::values::FlagKey;
 
 use super::{ErrorCode, Evaluation, Request, checked, told};
@@ -25,12 +26,12 @@ pub async fn single(
     Path(key): Path<String>,
     read: Read,
     request: Result<Json<Request>, Problem>,
-) -> Result<axum::Json<Evaluation>, Problem> {
+) -> Result<Response, Problem> {
     checked(request, Some(&key))?;
     let delivery = Delivery::of(&read).await?;
     let known = key.parse::<FlagKey>().ok().and_then(|key| delivery.flags.flags.get(&key));
     match known {
-        Some(value) => Ok(axum::Json(Evaluation::of(&key, value))),
+        Some(value) => Ok(read.show(&Evaluation::of(&key, value))),
         None => {
             Err(told(Problem::new(Code::NotFound, "flag_not_found"), Some(&key), ErrorCode::FlagNotFound))
         }

@@ -2,23 +2,28 @@
 
 use std::sync::LazyLock;
 
-use axum::Json;
-use serde::Serialize;
+use axum::response::Response;
 use utoipa::ToSchema;
 
 use crate::extract::Read;
 use crate::problem::Problem;
 use crate::url_map::url_map;
+use crate::view::audience::EVERYONE;
+use crate::view::fields::fields;
 
 /// What a tenant can give its people, of what the platform itself does. Applications have permissions of their own.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(example = json!({"items": [{"permission": "users:invite", "changes": true}]}))]
 pub struct PermissionList {
     pub items: Vec<KnownPermission>,
 }
 
+fields! { PermissionList {
+    items: EVERYONE,
+} }
+
 /// A permission that opens an endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, ToSchema)]
 #[schema(example = json!({"permission": "users:invite", "changes": true}))]
 pub struct KnownPermission {
     #[schema(value_type = String)]
@@ -26,6 +31,11 @@ pub struct KnownPermission {
     /// False: whoever holds it only looks.
     pub changes: bool,
 }
+
+fields! { KnownPermission {
+    permission: EVERYONE,
+    changes: EVERYONE,
+} }
 
 /// What administrators may in their own tenant, others can be given; what is the owners' alone, nobody.
 static KNOWN: LazyLock<PermissionList> = LazyLock::new(|| {
@@ -47,6 +57,6 @@ static KNOWN: LazyLock<PermissionList> = LazyLock::new(|| {
     tag = "roles",
     responses((status = OK, description = "The permissions.", body = PermissionList)),
 )]
-pub async fn list(_read: Read) -> Result<Json<PermissionList>, Problem> {
-    Ok(Json(KNOWN.clone()))
+pub async fn list(read: Read) -> Result<Response, Problem> {
+    Ok(read.show(&*KNOWN))
 }

@@ -1,15 +1,16 @@
 //! `GET /api/operator/health` (FR-SYS-005)
 
-use axum::Json;
-use serde::Serialize;
+use axum::response::Response;
 use utoipa::ToSchema;
 
 use crate::extract::Read;
 use crate::problem::Problem;
 use crate::readiness::{Component, Status};
+use crate::view::audience::{EVERYONE, OPERATOR};
+use crate::view::fields::fields;
 
 /// How the platform is, as this node knows it.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[schema(as = PlatformHealth, example = json!({
     "healthy": true,
     "components": [{"name": "journal", "ready": true, "status": "ok", "detail": "owned", "hint": null}],
@@ -23,8 +24,14 @@ pub struct PlatformHealth {
     pub journal: JournalHealth,
 }
 
+fields! { PlatformHealth {
+    healthy: EVERYONE,
+    components: EVERYONE,
+    journal: EVERYONE,
+} }
+
 /// How the journal's writer and the actors are.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 pub struct JournalHealth {
     /// True if commands are carried out now.
     pub writes: bool,
@@ -39,6 +46,17 @@ pub struct JournalHealth {
     pub quarantined: Vec<String>,
 }
 
+fields! { JournalHealth {
+    writes: EVERYONE,
+    shard: EVERYONE,
+    actors_live: EVERYONE,
+    commands_under_way: EVERYONE,
+    writer_queue: EVERYONE,
+    // Insides, and ids of tenants' things.
+    trouble: OPERATOR,
+    quarantined: OPERATOR,
+} }
+
 /// Show how the platform is
 #[utoipa::path(
     get,
@@ -46,11 +64,11 @@ pub struct JournalHealth {
     tag = "operations",
     responses((status = OK, description = "How it is.", body = PlatformHealth)),
 )]
-pub async fn health(read: Read) -> Result<Json<PlatformHealth>, Problem> {
+pub async fn health(read: Read) -> Result<Response, Problem> {
     let components = read.app.readiness.components();
     let engine = read.app.engine.health();
     let quarantined: Vec<_> = engine.quarantined.iter().map(|it| it.stream.to_string()).collect();
-    Ok(Json(PlatformHealth {
+    Ok(read.show(&PlatformHealth {
         healthy: components.iter().all(|component| component.status == Status::Ok),
         components,
         journal: JournalHealth {

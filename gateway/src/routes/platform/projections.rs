@@ -1,16 +1,17 @@
 //! `GET /api/operator/projections` (FR-SYS-005)
 
-use axum::Json;
+use axum::response::Response;
 use engine::follow::FollowerHealth;
-use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::extract::Read;
 use crate::list::PageBody;
 use crate::problem::Problem;
+use crate::view::audience::{EVERYONE, OPERATOR};
+use crate::view::fields::fields;
 
 /// How far a read model got in one feed.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, ToSchema)]
 #[schema(as = ProjectionHealth, example = json!({
     "name": "tenant_directory", "feed": "journal", "shard": 0, "healthy": true, "state": "live", "position": 42,
     "lag_events": 0, "dead_letters": 0, "last_error": null, "advice": null, "age_ms": 3
@@ -34,6 +35,21 @@ pub struct ProjectionView {
     /// How long ago it last knew itself complete; `null` before the first time.
     pub age_ms: Option<u64>,
 }
+
+fields! { ProjectionView {
+    name: EVERYONE,
+    feed: EVERYONE,
+    shard: EVERYONE,
+    healthy: EVERYONE,
+    state: EVERYONE,
+    position: EVERYONE,
+    lag_events: EVERYONE,
+    dead_letters: EVERYONE,
+    // They name insides.
+    last_error: OPERATOR,
+    advice: OPERATOR,
+    age_ms: EVERYONE,
+} }
 
 impl From<FollowerHealth> for ProjectionView {
     fn from(health: FollowerHealth) -> Self {
@@ -63,7 +79,7 @@ impl From<FollowerHealth> for ProjectionView {
     tag = "operations",
     responses((status = OK, description = "All of them.", body = PageBody<ProjectionView>)),
 )]
-pub async fn projections(read: Read) -> Result<Json<PageBody<ProjectionView>>, Problem> {
-    let items = read.app.readiness.followers().into_iter().map(ProjectionView::from).collect();
-    Ok(Json(PageBody { items, next_cursor: None }))
+pub async fn projections(read: Read) -> Result<Response, Problem> {
+    let items: Vec<_> = read.app.readiness.followers().into_iter().map(ProjectionView::from).collect();
+    Ok(read.show(&PageBody { items, next_cursor: None }))
 }

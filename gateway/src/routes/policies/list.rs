@@ -1,6 +1,6 @@
 //! `GET /api/operator/policies`
 
-use axum::Json;
+use axum::response::Response;
 
 use crate::extract::Read;
 use crate::list::PageBody;
@@ -16,8 +16,9 @@ use crate::view::PolicyView;
     tag = "policies",
     responses((status = OK, description = "The policies.", body = PageBody<PolicyView>)),
 )]
-pub async fn list(read: Read) -> Result<Json<PageBody<PolicyView>>, Problem> {
+pub async fn list(read: Read) -> Result<Response, Problem> {
     read.policies_caught_up().await?;
     let policies = read.app.policies.memory.all();
-    Ok(Json(PageBody { items: policies.into_iter().map(PolicyView::from).collect(), next_cursor: None }))
+    let items: Vec<_> = policies.into_iter().map(PolicyView::from).collect();
+    Ok(read.show(&PageBody { items, next_cursor: None }))
 }

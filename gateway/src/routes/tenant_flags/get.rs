@@ -1,6 +1,6 @@
 //! `GET /api/operator/tenants/{id}/flags/{key}`
 
-use axum::Json;
+use axum::response::Response;
 use kernel::TenantId;
 use projections::Flags;
 
@@ -17,9 +17,10 @@ use crate::view::FlagView;
     params(FlagPath),
     responses((status = OK, description = "The flag.", body = FlagView)),
 )]
-pub async fn get(Path(path): Path<FlagPath>, read: Read) -> Result<Json<FlagView>, Problem> {
+pub async fn get(Path(path): Path<FlagPath>, read: Read) -> Result<Response, Problem> {
     let (id, key) = path.read()?;
     let client = read.connection("flags").await?;
     let row = Flags::get(&client, TenantId(id), key.as_str()).await?;
-    row.map(FlagView::from).map(Json).ok_or_else(Problem::not_found)
+    let row = row.ok_or_else(Problem::not_found)?;
+    Ok(read.show(&FlagView::from(row)))
 }

@@ -1,6 +1,6 @@
 //! `GET /api/operator/tenants/{id}/flags`
 
-use axum::Json;
+use axum::response::Response;
 use kernel::TenantId;
 use projections::{Flags, Scope, TenantDirectory};
 use uuid::Uuid;
@@ -20,12 +20,13 @@ use crate::view::FlagView;
     params(("id" = Uuid, Path, description = "The tenant")),
     responses((status = OK, description = "The flags.", body = PageBody<FlagView>)),
 )]
-pub async fn list(Path(id): Path<Uuid>, read: Read) -> Result<Json<PageBody<FlagView>>, Problem> {
+pub async fn list(Path(id): Path<Uuid>, read: Read) -> Result<Response, Problem> {
     let client = read.connection("flags").await?;
     let rows = Flags::list(&client, TenantId(id)).await?;
     if rows.is_empty() {
         let tenant = TenantDirectory::get(&client, Scope::Platform, TenantId(id)).await?;
         tenant.ok_or_else(Problem::not_found)?;
     }
-    Ok(Json(PageBody { items: rows.into_iter().map(FlagView::from).collect(), next_cursor: None }))
+    let items: Vec<_> = rows.into_iter().map(FlagView::from).collect();
+    Ok(read.show(&PageBody { items, next_cursor: None }))
 }

@@ -8,12 +8,14 @@ use chrono::{DateTime, Utc};
 use kernel::{ApplicationId, Claim, PersonId, TenantId};
 use schemas::events::RequestedApplication;
 use schemas::values::{ApplicationName, Domain, EmailAddress, Environment, Plan, Region, Slug, TenantName};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::extract::Write;
 use crate::problem::{FieldError, Problem};
+use crate::view::audience::EVERYONE;
+use crate::view::fields::fields;
 use crate::view::words;
 
 /// A tenant as it is asked for.
@@ -60,7 +62,7 @@ pub struct ApplicationBody {
 }
 
 /// What is there now. Owner, flags and application follow at once; the tenant's `provisioning_status` tells when.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = ProvisionedTenant, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b11", "sequence": 1, "application": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b13"
 }))]
@@ -71,6 +73,12 @@ pub struct Provisioned {
     /// The application, registered or to be registered.
     pub application: Option<Uuid>,
 }
+
+fields! { Provisioned {
+    id: EVERYONE,
+    sequence: EVERYONE,
+    application: EVERYONE,
+} }
 
 /// Provision a tenant
 ///

@@ -1,16 +1,17 @@
 //! `POST /api/v1/users` (FR-TENANT-001, UC-TENANT-INVITE)
 
 use axum::response::Response;
-use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::extract::Write;
 use crate::members::{self, Invite, Invited};
 use crate::problem::Problem;
+use crate::view::audience::EVERYONE;
+use crate::view::fields::fields;
 
 /// Who was invited.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, ToSchema)]
 #[schema(as = InvitedUser, example = json!({
     "id": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b12", "membership": "5b6bd2bb-58a4-5ba1-8d5b-4a17ec50d9d4", "sequence": 1
 }))]
@@ -21,6 +22,12 @@ pub struct InvitedUser {
     /// The membership's sequence: what `ETag` says too.
     pub sequence: u64,
 }
+
+fields! { InvitedUser {
+    id: EVERYONE,
+    membership: EVERYONE,
+    sequence: EVERYONE,
+} }
 
 impl InvitedUser {
     pub(crate) fn of(invited: &Invited) -> Self {

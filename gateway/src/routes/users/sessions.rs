@@ -1,6 +1,6 @@
 //! `GET /api/v1/users/{id}/sessions` (FR-AUTH-005)
 
-use axum::Json;
+use axum::response::Response;
 use kernel::PersonId;
 use schemas::values::MembershipStatus;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ use crate::view::{SessionList, SessionView};
     params(("id" = Uuid, Path, description = "The person")),
     responses((status = OK, description = "The sessions.", body = SessionList)),
 )]
-pub async fn sessions(Path(id): Path<Uuid>, read: Read) -> Result<Json<SessionList>, Problem> {
+pub async fn sessions(Path(id): Path<Uuid>, read: Read) -> Result<Response, Problem> {
     let (tenant, person) = (read.tenant()?, PersonId(id));
     let member = read.app.access.memory.membership(tenant, person);
     // Inviting somebody is no way to see where they are signed in.
@@ -28,5 +28,5 @@ pub async fn sessions(Path(id): Path<Uuid>, read: Read) -> Result<Json<SessionLi
     member.ok_or_else(Problem::not_found)?;
     let known = sign_in::by_id(&read.app, person).await?.ok_or_else(Problem::not_found)?;
     let current = read.caller.session.map(|session| session.id);
-    Ok(Json(SessionView::list(&known, current, Some(tenant), read.now())))
+    Ok(read.show(&SessionView::list(&known, current, Some(tenant), read.now())))
 }

@@ -1,11 +1,12 @@
 //! `GET /.well-known/jwks.json`: the public keys that verify our tokens (RFC 7517).
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use crate::state::AppState;
+use crate::view::audience::STRANGER;
+use crate::view::fields::body;
 
 /// The public keys that verify access tokens
 ///
@@ -19,5 +20,5 @@ use crate::state::AppState;
 )]
 pub async fn jwks(State(app): State<AppState>) -> Response {
     let keys = app.keys.tokens.jwks(app.clock.now());
-    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(keys)).into_response()
+    ([(header::CACHE_CONTROL, "public, max-age=300")], body(STRANGER, &keys)).into_response()
 }
