@@ -214,6 +214,10 @@ impl Engine {
         Ok((stored.state, stored.head))
     }
 
+    pub(crate) fn journal(&self) -> &Arc<dyn Journal> {
+        &self.0.surroundings.journal
+    }
+
     /// Which stream holds a name, as of now.
     pub async fn claim_holder(&self, claim: &Claim) -> Result<Option<StreamId>, ReadError> {
         self.0.surroundings.journal.claim_holder(claim).await

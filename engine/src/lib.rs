@@ -13,6 +13,7 @@ pub mod database;
 pub mod dispatch;
 pub mod feed;
 pub mod follow;
+pub mod history;
 pub mod housekeeping;
 pub mod jobs;
 pub mod journal;

@@ -8,11 +8,14 @@ mod memory;
 mod metadata;
 mod postgres;
 mod postgres_feed;
+mod postgres_history;
 mod rows;
 mod statement;
+mod trouble;
 
 pub(crate) use metadata::{Context, StoredMetadata, marked_origin, stored_metadata};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -235,6 +238,45 @@ pub trait Journal: Send + Sync + 'static {
 
     /// A stream's events, from the newest trusted snapshot if `snapshot_version` is given, else from the first.
     async fn load(&self, stream: &StreamId, snapshot_version: Option<u32>) -> Result<Loaded, ReadError>;
+
+    /// A page of a stream: of its events after a sequence and up to a position, the first `limit` that are stored, in
+    /// order. The parts of one that an upcaster splits come together.
+    async fn page(
+        &self,
+        stream: &StreamId,
+        after: u64,
+        until: Position,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, ReadError> {
+        let all = self.load(stream, None).await?.tail.into_iter();
+        let wanted = all.filter(|event| event.sequence > after && event.position <= until);
+        Ok(wanted.take_while(|event| event.sequence - after <= limit as u64).collect())
+    }
+
+    /// The streams of a type that began up to a position: the first `limit` of those after an id, in the order of ids.
+    async fn streams(
+        &self,
+        aggregate_type: &'static str,
+        after: Option<Uuid>,
+        until: Position,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, ReadError> {
+        let all = self.read(ShardId::default(), Position::ZERO, usize::MAX).await?.into_iter();
+        let begun = all.filter(|event| event.sequence == 1 && event.position <= until);
+        let of_type = begun.map(|event| event.stream).filter(|it| it.aggregate_type == aggregate_type);
+        let sorted: BTreeSet<_> = of_type.filter(|it| after.is_none_or(|after| it.id > after)).collect();
+        Ok(sorted.into_iter().take(limit).collect())
+    }
+
+    /// When a position was taken; `None`: it isn't yet.
+    async fn recorded_at(
+        &self,
+        shard: ShardId,
+        position: Position,
+    ) -> Result<Option<DateTime<Utc>>, FeedError> {
+        let Some(before) = position.0.checked_sub(1) else { return Ok(None) };
+        Ok(self.read(shard, Position(before), 1).await?.first().map(|event| event.recorded_at))
+    }
 
     /// The stored answer to a command, if there is one.
     async fn outcome(&self, command: CommandId) -> Result<Option<StoredOutcome>, ReadError>;

@@ -12,14 +12,14 @@ use deadpool_postgres::Pool;
 use kernel::{CommandId, Envelope, EventId, Position, ShardId, StreamId};
 use tokio::sync::Mutex;
 use tokio::task::AbortHandle;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
 use super::postgres_feed::{journal_head, read_journal};
-use super::rows::{RowsError, read_events};
-use super::statement::{Columns, OUTCOME, SNAPSHOT, Unsealed, refusal_of, signed, unsigned};
+use super::postgres_history::{opened, page, recorded_at, streams};
+use super::statement::{Columns, OUTCOME, SNAPSHOT, Unsealed, signed, unsigned};
+use super::trouble::append_error;
 use super::{
     AppendError, AppendItem, Appended, Journal, Lease, Loaded, PrepareError, Prepared, ReadError, Refusal,
     Resolution, Snapshot, StoredOutcome,
@@ -28,9 +28,6 @@ use crate::codec::{Codec, CodecError, Place};
 use crate::database::{DatabaseError, prepared, tls};
 use crate::feed::{FeedError, Interest};
 use crate::keyring::{DataKey, Held};
-
-/// SQLSTATE of `journal_advance`: the epoch is not the shard's.
-const FENCED: &str = "TN001";
 
 /// How long opening the append connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -310,16 +307,36 @@ impl Journal for PgJournal {
             client.query(&statement, &[&stream.aggregate_type, &id, &after]).await.map_err(unavailable)?;
         // Not two connections at once: whoever waits for the second would hold the first.
         drop(client);
-        let tail = read_events(&rows, &self.codec).await.map_err(|error| match error {
-            RowsError::Keys(error) => ReadError::Unavailable(error.to_string()),
-            RowsError::Row(row, error) => ReadError::Corrupt {
-                stream: stream.clone(),
-                sequence: unsigned(row.get("sequence")),
-                reason: error.to_string(),
-            },
-        })?;
-        loaded.tail = tail.into_iter().map(Arc::unwrap_or_clone).collect();
+        loaded.tail = opened(&self.codec, stream, &rows).await?;
         Ok(loaded)
+    }
+
+    async fn page(
+        &self,
+        stream: &StreamId,
+        after: u64,
+        until: Position,
+        limit: usize,
+    ) -> Result<Vec<Envelope>, ReadError> {
+        page(&self.pool, &self.codec, stream, after, until, limit).await
+    }
+
+    async fn streams(
+        &self,
+        aggregate_type: &'static str,
+        after: Option<Uuid>,
+        until: Position,
+        limit: usize,
+    ) -> Result<Vec<StreamId>, ReadError> {
+        streams(&self.pool, aggregate_type, after, until, limit).await
+    }
+
+    async fn recorded_at(
+        &self,
+        shard: ShardId,
+        position: Position,
+    ) -> Result<Option<DateTime<Utc>>, FeedError> {
+        recorded_at(&self.pool, shard, position).await
     }
 
     async fn outcome(&self, command: CommandId) -> Result<Option<StoredOutcome>, ReadError> {
@@ -465,29 +482,4 @@ fn reason(error: &Error) -> String {
         || error.to_string(),
         |refusal| format!("SQLSTATE {}: {}", refusal.code().code(), refusal.message()),
     )
-}
-
-/// Sorts PostgreSQL's errors by what is known of the transaction.
-fn append_error(error: &Error, lease: Lease, items: &[AppendItem]) -> AppendError {
-    let Some(db) = error.as_db_error() else {
-        // No answer of the server: the statement may have been carried out.
-        return AppendError::Unclear(error.to_string());
-    };
-    let code = db.code();
-    let class = &code.code()[..2];
-    if code.code() == FENCED {
-        AppendError::Fenced { shard: lease.shard, epoch: lease.epoch }
-    } else if *code == SqlState::UNIQUE_VIOLATION {
-        AppendError::Refused(refusal_of(db.constraint(), items))
-    } else if *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE {
-        AppendError::Repeat
-    } else if class == "57" || class == "08" {
-        // The server is going down, or came back and ended us: it may say so after the commit.
-        AppendError::Unclear(db.message().to_owned())
-    } else if class == "22" || class == "23" {
-        AppendError::Refused(Refusal::Unstorable { reason: code.code().to_owned() })
-    } else {
-        // Disk full, too many connections, read-only: the server answered that it did not commit.
-        AppendError::Unavailable(format!("SQLSTATE {}: {}", code.code(), db.message()))
-    }
 }

@@ -6,7 +6,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::metadata::{marked_origin, stored_metadata};
-use super::{AppendItem, Prepared, Refusal};
+use super::{AppendItem, Prepared};
 use crate::codec::{Codec, CodecError, Place};
 use crate::keyring::{Held, KeyColumns, Known};
 
@@ -235,20 +235,4 @@ pub(super) fn signed(number: u64) -> i64 {
 
 pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
-}
-
-/// Which rule a unique violation broke.
-pub(super) fn refusal_of(constraint: Option<&str>, items: &[AppendItem]) -> Refusal {
-    match constraint {
-        Some("claims_pkey") => {
-            let kind = items.iter().flat_map(|item| &item.claims).find_map(|change| match change {
-                ClaimChange::Take(claim) => Some(claim.kind.to_owned()),
-                ClaimChange::Free(_) => None,
-            });
-            Refusal::Claim { kind: kind.unwrap_or_default() }
-        }
-        Some("command_outcomes_pkey") => Refusal::DuplicateCommand,
-        Some("subject_keys_pkey") => Refusal::KeyTaken,
-        _ => Refusal::Sequence,
-    }
 }

@@ -116,6 +116,36 @@ async fn what_is_appended_is_read_back_as_it_was_with_dense_positions() {
     }
 }
 
+#[tokio::test]
+async fn a_stream_is_read_in_pages_and_up_to_a_position() {
+    for (which, journal, _db) in both().await {
+        let lease = lease(&*journal).await;
+        journal.append(lease, id(100), &[item(1, 1, 2), item(2, 1, 1)], at(0)).await.unwrap();
+        journal.append(lease, id(101), &[item(1, 3, 2)], at(1)).await.unwrap();
+        let page = async |after: u64, until: u64, limit: usize| -> Vec<u64> {
+            let page = journal.page(&stream(1), after, Position(until), limit).await.unwrap();
+            assert!(page.iter().all(|event| event.stream == stream(1)), "{which}");
+            page.iter().map(|event| event.sequence).collect()
+        };
+        assert_eq!(page(0, 5, 3).await, [1, 2, 3], "{which}");
+        assert_eq!(page(3, 5, 3).await, [4], "{which}");
+        assert_eq!(page(0, 4, 3).await, [1, 2, 3], "{which}");
+        assert_eq!(page(0, 3, 3).await, [1, 2], "{which}: another stream's is at 3");
+        assert_eq!(page(4, 5, 3).await, [] as [u64; 0], "{which}");
+        let streams = async |after, until: u64, limit| {
+            journal.streams("thing", after, Position(until), limit).await.unwrap()
+        };
+        assert_eq!(streams(None, 5, 10).await, [stream(1), stream(2)], "{which}");
+        assert_eq!(streams(None, 5, 1).await, [stream(1)], "{which}");
+        assert_eq!(streams(Some(id(1)), 5, 10).await, [stream(2)], "{which}");
+        assert_eq!(streams(None, 2, 10).await, [stream(1)], "{which}: the other began later");
+        assert_eq!(journal.streams("none", None, Position(5), 10).await.unwrap(), [], "{which}");
+        let taken = async |position| journal.recorded_at(SHARD, Position(position)).await.unwrap();
+        assert_eq!((taken(3).await, taken(4).await), (Some(at(0)), Some(at(1))), "{which}");
+        assert_eq!((taken(0).await, taken(6).await), (None, None), "{which}");
+    }
+}
+
 /// `as_of` a time is defined only if time never runs backwards with the position.
 #[tokio::test]
 async fn the_recorded_time_never_decreases_with_the_position() {
