@@ -376,7 +376,12 @@ impl Decider for User {
             }
             UserCommand::IssueToken(wish) => Ok(enabled()?.issue_token(*wish)?),
             UserCommand::RevokeToken { token } => Ok(known()?.tokens.revoke(token)),
-            UserCommand::Passkey(wish) => enabled().and_then(|user| user.sign_in.passkey(user.person, wish)),
+            UserCommand::Passkey(wish) => {
+                let user = enabled()?;
+                let first = !user.sign_in.has_second_factor();
+                let events = user.sign_in.passkey(user.person, wish)?;
+                Ok(if first { user.and_no_tokens(events) } else { events })
+            }
         }
     }
 

@@ -61,14 +61,7 @@ fn application(access: &AccessMemory, credentials: &str, now: DateTime<Utc>) -> 
     // A key that is not there is compared too.
     let matches = key.matches(known.as_ref().map(|known| &known.hash));
     let known = known.filter(|known| matches && known.is_usable(now)).ok_or_else(refused)?;
-    Ok(Caller {
-        actor: Actor { kind: ActorKind::Application, id: known.application.to_string() },
-        role: Some(Role::Application),
-        scopes: known.scopes.iter().map(|scope| scope.as_str().to_owned()).collect(),
-        tenant: None,
-        session: None,
-        limited: None,
-    })
+    Ok(Caller::of_application(known.application, &known.scopes))
 }
 
 /// A person, by a token of theirs: in its tenant, in the role they have there now, within its permissions. An unknown token,
@@ -135,7 +128,7 @@ pub(crate) fn holder(claims: Claims) -> Result<Caller, Problem> {
 }
 
 /// A token outlives nothing it rests on: the session, if it is one's, and the person (revocation is immediate).
-fn still_stands(access: &AccessMemory, caller: &Caller, person: PersonId) -> Result<(), Problem> {
+pub(crate) fn still_stands(access: &AccessMemory, caller: &Caller, person: PersonId) -> Result<(), Problem> {
     let goes_on = match (&caller.session, &caller.limited) {
         (Some(session), _) => access.session_stands(person, session.id, session.began_at),
         (None, Some(limited)) => access.person_stands(person, limited.began_at),
@@ -157,11 +150,19 @@ fn still_stands(access: &AccessMemory, caller: &Caller, person: PersonId) -> Res
 /// # Errors
 /// ERR-AUTH-440; ERR-AUTH-403 `wrong_org`: the person does not belong to the tenant that was picked; ERR-SYS-503.
 pub fn in_tenant(app: &App, caller: &mut Caller, stale: bool) -> Result<(), Problem> {
+    stands_in_tenant(caller, || app.access.current(stale))
+}
+
+/// The same, by any memory of access; it is asked only if something rests on it.
+pub(crate) fn stands_in_tenant<'a>(
+    caller: &mut Caller,
+    access: impl FnOnce() -> Result<&'a AccessMemory, Problem>,
+) -> Result<(), Problem> {
     let (Some(tenant), Some(began_at)) = (caller.tenant, caller.began_at()) else { return Ok(()) };
     if caller.is_platform() {
         return Ok(());
     }
-    let access = app.access.current(stale)?;
+    let access = access()?;
     let ended = access.tenant(tenant).is_some_and(|tenant| began_at < tenant.ended_at);
     if let Some(person) = caller.person() {
         let member = access.membership(tenant, person);

@@ -1,5 +1,7 @@
 //! The caller: who is behind a request, once the credentials are checked.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use kernel::{Actor, ActorKind, ApplicationId, PersonId, Position, SessionId, TenantId};
 use projections::Scope as Sight;
@@ -48,6 +50,13 @@ impl Caller {
     pub fn of_person(person: PersonId, tenant: Option<TenantId>, role: Option<Role>) -> Self {
         let actor = Actor { kind: ActorKind::User, id: person.to_string() };
         Self { actor, role, scopes: Vec::new(), tenant, session: None, limited: None }
+    }
+
+    /// An application, with what its key is for.
+    pub fn of_application(application: ApplicationId, scopes: &BTreeSet<Scope>) -> Self {
+        let actor = Actor { kind: ActorKind::Application, id: application.to_string() };
+        let scopes = scopes.iter().map(|scope| scope.as_str().to_owned()).collect();
+        Self { actor, role: Some(Role::Application), scopes, tenant: None, session: None, limited: None }
     }
 
     pub fn role_name(&self) -> &'static str {

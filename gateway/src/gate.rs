@@ -13,10 +13,11 @@ use axum::extract::{FromRequestParts, RawPathParams, Request, State};
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
 use engine::ledger::LedgerError;
 use futures::FutureExt;
 use kernel::{ActorKind, TenantId};
-use projections::AccessMemory;
+use projections::{AccessMemory, FlagMemory};
 use schemas::values::{AccessMode, MembershipKind, TenantStatus};
 use serde_json::{Map, Value};
 use tokio::sync::OwnedSemaphorePermit;
@@ -28,7 +29,7 @@ use crate::audit::Call;
 use crate::authenticate::{authenticate, in_tenant, picked_tenant};
 use crate::caller::Caller;
 use crate::endpoint::{Audited, Endpoint, FRESH_FOR, TenantRule};
-use crate::policy::{Detail, PolicyId, Question, Resource};
+use crate::policy::{Authorizer, Decision, Detail, PolicyId, Question, Resource};
 use crate::problem::{Code, Problem};
 use crate::rates::{Class, Exceeded, Standing};
 use crate::report::Report;
@@ -198,43 +199,97 @@ fn check(
         in_tenant(app, &mut call.caller, endpoint.serves_stale)?;
         target(endpoint, parts, params, &mut call.caller)
     };
-    let known = Known::of(app, endpoint, &call.caller, target);
-    let decision = app.authorizer.decide(&Question {
-        action: endpoint.action,
-        caller: &call.caller,
-        kind: known.kind,
-        holds: known.holds,
-        mfa: call.caller.second_factor(),
-        resource: known.resource,
-        connected: known.connected,
-        mutates: endpoint.mutates,
-        when_blocked: endpoint.when_blocked,
-        now: app.clock.now(),
-    });
+    let Weighed { tenant, decision, refusal, .. } =
+        Knowledge::at_the_gate(app, endpoint.serves_stale).weigh(endpoint, &call.caller, target);
     // Whose tenant it is hears of it, but not of a stranger.
     let concerns = !decision.determining.is_empty() && decision.detail != Some(Detail::Hidden);
-    if let (true, Some(tenant)) = (concerns, known.tenant) {
+    if let (true, Some(tenant)) = (concerns, tenant) {
         call.tenant = Some(tenant);
     }
-    match (decision.detail, known.doubt) {
-        (None | Some(Detail::Blocked), Some(doubt)) => Err(doubt),
-        (None, None) if endpoint.fresh && !is_fresh(app, &call.caller) => {
-            Err(Problem::unauthenticated("fresh_authentication_required"))
-        }
-        (None, None) => Ok(decision.determining),
-        (Some(detail), _) => {
-            tracing::debug!(action = endpoint.action, policies = ?decision.determining, "refused by policy");
-            Err(told(app, &call.caller, detail))
+    match refusal {
+        None => Ok(decision.determining),
+        Some(problem) => {
+            tracing::debug!(action = endpoint.action, policies = ?decision.determining, "refused");
+            Err(problem)
         }
     }
 }
 
+/// What a decision rests on: at the gate, what this node knows now; where it is explained, what was so then. Nothing else
+/// is asked, so that an explanation says what the gate says.
+pub(crate) struct Knowledge<'a> {
+    pub authorizer: &'a Authorizer,
+    pub access: &'a AccessMemory,
+    pub flags: &'a FlagMemory,
+    /// Why it can't be known whether other policies are in force.
+    pub policies_doubt: Option<Problem>,
+    /// Why it can't be known whether access is otherwise by now.
+    pub access_doubt: Option<Problem>,
+    pub now: DateTime<Utc>,
+}
+
+/// What comes of a call.
+pub(crate) struct Weighed<'a> {
+    /// The tenant it is about.
+    pub tenant: Option<TenantId>,
+    pub question: Question<'a>,
+    pub decision: Decision,
+    /// What the caller hears, unless they are let in.
+    pub refusal: Option<Problem>,
+}
+
+impl<'a> Knowledge<'a> {
+    fn at_the_gate(app: &'a App, stale: bool) -> Self {
+        Self {
+            authorizer: &app.authorizer,
+            access: &app.access.memory,
+            flags: &app.flags.memory,
+            policies_doubt: app.policies.current(stale).err(),
+            access_doubt: app.access.current(stale).err(),
+            now: app.clock.now(),
+        }
+    }
+
+    /// Whether a caller is let in. `target`: the tenant it is about, or why that can't be told.
+    pub(crate) fn weigh<'q>(
+        &self,
+        endpoint: &'q Endpoint,
+        caller: &'q Caller,
+        target: Result<Option<TenantId>, Problem>,
+    ) -> Weighed<'q> {
+        let Known { tenant, resource, kind, holds, connected, doubt } =
+            Known::of(self, endpoint, caller, target);
+        let question = Question {
+            action: endpoint.action,
+            caller,
+            kind,
+            holds,
+            mfa: caller.second_factor(),
+            resource,
+            connected,
+            mutates: endpoint.mutates,
+            when_blocked: endpoint.when_blocked,
+            now: self.now,
+        };
+        let decision = self.authorizer.decide(&question);
+        let refusal = match (decision.detail, doubt) {
+            (None | Some(Detail::Blocked), Some(doubt)) => Some(doubt),
+            (None, None) if endpoint.fresh && !is_fresh(self.now, caller) => {
+                Some(Problem::unauthenticated("fresh_authentication_required"))
+            }
+            (None, None) => None,
+            (Some(detail), _) => Some(told(self.access, caller, detail)),
+        };
+        Weighed { tenant, question, decision, refusal }
+    }
+}
+
 /// How a refusal is told. Who lacks a second factor hears how to get in with one: who has none enrols first.
-fn told(app: &App, caller: &Caller, detail: Detail) -> Problem {
+fn told(access: &AccessMemory, caller: &Caller, detail: Detail) -> Problem {
     if detail != Detail::MfaRequired {
         return detail.problem();
     }
-    let enrolled = caller.person().is_some_and(|person| app.access.memory.has_second_factor(person));
+    let enrolled = caller.person().is_some_and(|person| access.has_second_factor(person));
     let method = if enrolled { "log_in" } else { "enrol" };
     detail.problem().with_members(Map::from_iter([("methods".to_owned(), Value::from(vec![method]))]))
 }
@@ -256,8 +311,8 @@ fn target(
 }
 
 /// RFC 9470
-fn is_fresh(app: &App, caller: &Caller) -> bool {
-    caller.session.is_some_and(|session| app.clock.now() - session.authenticated_at < FRESH_FOR)
+fn is_fresh(now: DateTime<Utc>, caller: &Caller) -> bool {
+    caller.session.is_some_and(|session| now - session.authenticated_at < FRESH_FOR)
 }
 
 fn of_path(params: &RawPathParams, name: &str) -> Result<TenantId, Problem> {
@@ -303,7 +358,7 @@ struct Known {
 
 impl Known {
     fn of(
-        app: &App,
+        knowledge: &Knowledge<'_>,
         endpoint: &Endpoint,
         caller: &Caller,
         target: Result<Option<TenantId>, Problem>,
@@ -319,16 +374,16 @@ impl Known {
         };
         if endpoint.tenant == TenantRule::Caller {
             // Whatever becomes of the tenant, they look after themselves.
-            let doubt = app.policies.current(endpoint.serves_stale).err();
+            let doubt = knowledge.policies_doubt.clone();
             return Self { tenant: caller.tenant, resource: Resource::Account, doubt, ..nowhere };
         }
         match target {
             // Whoever is to sign in must not get past what was forbidden a moment ago.
             Ok(None) if endpoint.anyone && endpoint.mutates => {
-                Self { doubt: app.policies.current(endpoint.serves_stale).err(), ..nowhere }
+                Self { doubt: knowledge.policies_doubt.clone(), ..nowhere }
             }
             Ok(None) => nowhere,
-            Ok(Some(tenant)) => Self::of_tenant(app, endpoint, caller, tenant),
+            Ok(Some(tenant)) => Self::of_tenant(knowledge, endpoint, caller, tenant),
             // It can't be told which tenant they mean: would they be let in if it were theirs, and active?
             Err(problem) => {
                 let id = caller.tenant.unwrap_or(TenantId(Uuid::nil()));
@@ -340,30 +395,26 @@ impl Known {
     }
 
     /// A tenant's status and access mode decide what its members and applications may do in it (REQUIREMENTS §4).
-    fn of_tenant(app: &App, endpoint: &Endpoint, caller: &Caller, id: TenantId) -> Self {
+    fn of_tenant(knowledge: &Knowledge<'_>, endpoint: &Endpoint, caller: &Caller, id: TenantId) -> Self {
+        let Knowledge { access, flags, policies_doubt, access_doubt, now, .. } = knowledge;
         // Who runs the platform, and what works in a blocked tenant, goes on with what this node knew last.
         let bound = !(caller.is_platform() || endpoint.when_blocked);
-        let stale = endpoint.serves_stale;
-        let current = app.policies.current(stale).and_then(|()| app.access.current(stale));
-        let (access, doubt) = match current {
-            Err(problem) if bound => (&*app.access.memory, Some(problem)),
-            Ok(access) if bound && access.tenant_is_closed(id) => {
-                (access, Some(Problem::unavailable("quarantined")))
-            }
-            Ok(access) => (access, None),
-            Err(_) => (&*app.access.memory, None),
+        let doubt = match policies_doubt.as_ref().or(access_doubt.as_ref()) {
+            Some(problem) if bound => Some(problem.clone()),
+            None if bound && access.tenant_is_closed(id) => Some(Problem::unavailable("quarantined")),
+            _ => None,
         };
         let kind = kind(access, id, caller);
         // On what was known last, if nothing newer can be: then it opens nothing, and they hear of the doubt.
         let holds = caller.person().is_some_and(|person| access.was_given(id, person, endpoint.action));
         let state = access.tenant(id).filter(|_| doubt.is_none());
         // A tenant that isn't there lets nobody do anything.
-        let mode = state.map_or(AccessMode::Blocked, |state| state.effective(kind, app.clock.now()));
+        let mode = state.map_or(AccessMode::Blocked, |state| state.effective(kind, *now));
         let (status, mfa_required) = state.map_or((None, false), |it| (Some(it.status()), it.mfa_required));
         let resource = Resource::Tenant { id, mode, status, mfa_required };
         // An application sees the tenants it is connected to, and no others.
         let connected = caller.application().is_some_and(|application| {
-            app.flags.memory.tenant(id).is_some_and(|flags| flags.applications.contains(&application))
+            flags.tenant(id).is_some_and(|flags| flags.applications.contains(&application))
         });
         Self { tenant: Some(id), resource, kind, holds, connected, doubt }
     }

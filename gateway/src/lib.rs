@@ -14,6 +14,7 @@ pub mod data_dir;
 pub mod database;
 pub mod delivery;
 pub mod endpoint;
+pub mod explain;
 pub mod extract;
 pub mod forwarded;
 #[doc(hidden)]

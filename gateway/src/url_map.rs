@@ -7,14 +7,15 @@ use utoipa_axum::routes;
 
 use crate::endpoint::{Endpoint, Listener, TenantRule};
 use crate::routes::{
-    applications, audit, auth, docs, flags, health, invitations, keys, me, memberships, ofrep, own_tenant,
-    permissions, platform, policies, roles, tenant_flags, tenants, users, well_known,
+    access, applications, audit, auth, docs, flags, health, invitations, keys, me, memberships, ofrep,
+    own_tenant, permissions, platform, policies, roles, tenant_flags, tenants, users, well_known,
 };
 
 pub use map::UrlMap;
 
 const OPERATOR: &[Role] = &[Role::Operator];
 const AUDITOR: &[Role] = &[Role::Auditor];
+const EXPLAINERS: &[Role] = &[Role::Operator, Role::Auditor];
 const DEVELOPER: &[Role] = &[Role::Developer];
 const OWNER: &[Role] = &[Role::Owner];
 const MANAGERS: &[Role] = &[Role::Owner, Role::Administrator];
@@ -644,6 +645,16 @@ pub fn url_map() -> UrlMap {
                 .reads()
                 .on("flag", "key"),
             routes!(ofrep::single::single),
+        )
+        // Why somebody was let in or refused.
+        .at(
+            Endpoint::post("/api/v1/explain", "access:explain")
+                .roles(EXPLAINERS)
+                .scope(Scope::AccessRead)
+                .service(Scope::AccessRead.as_str())
+                .tenant(TenantRule::Connected)
+                .reads(),
+            routes!(access::explain::explain),
         )
         // The audit trail, by auditors.
         .at(Endpoint::get("/api/auditor/audit-logs", "audit:list").roles(AUDITOR), routes!(audit::list::list))

@@ -15,7 +15,9 @@ use kernel::{
     StreamId, TenantId,
 };
 use schemas::events::{ApplicationEvent, MembershipEvent, TenantEvent, UserEvent};
-use schemas::values::{MembershipKind, MembershipStatus, Role, Scope, SecretHash, UserStatus};
+use schemas::values::{
+    ApplicationStatus, MembershipKind, MembershipStatus, Role, Scope, SecretHash, UserStatus,
+};
 use uuid::Uuid;
 
 use grants::GrantBook;
@@ -124,11 +126,28 @@ impl AccessMemory {
         Some(KeyAccess { application_disabled, ..access.clone() })
     }
 
+    /// Every key of an application, also those that are revoked, in the order of their ids. All keys there are are looked at.
+    pub fn keys_of(&self, application: ApplicationId) -> Vec<KeyAccess> {
+        let of = |(key, (_, access)): (&KeyId, &(ShardId, KeyAccess))| {
+            (access.application == application).then_some(*key)
+        };
+        let keys: BTreeSet<KeyId> = self.read().keys.iter().filter_map(of).collect();
+        keys.into_iter().filter_map(|key| self.key(key)).collect()
+    }
+
+    /// Whether an application may do anything; `None`: it was never registered. One whose stream can't be folded counts as
+    /// disabled.
+    pub fn application(&self, application: ApplicationId) -> Option<ApplicationStatus> {
+        let known = self.read();
+        let disabled = known.applications.get(&application).map(|(_, disabled)| *disabled);
+        let disabled = disabled.map(|disabled| disabled || known.is_closed("application", application.0));
+        disabled
+            .map(|disabled| if disabled { ApplicationStatus::Disabled } else { ApplicationStatus::Active })
+    }
+
     /// True if an application is registered and not disabled.
     pub fn application_is_active(&self, application: ApplicationId) -> bool {
-        let known = self.read();
-        !known.is_closed("application", application.0)
-            && known.applications.get(&application).is_some_and(|(_, disabled)| !disabled)
+        self.application(application) == Some(ApplicationStatus::Active)
     }
 
     /// What may be done in a tenant; `None` if it isn't there, or if its stream can't be folded.

@@ -187,6 +187,9 @@ impl Tokens {
             | UserEvent::Enabled {}
             | UserEvent::PasswordRehashed { .. }
             | UserEvent::PasswordResetRequested { .. }
+            | UserEvent::PasskeyAdded { .. }
+            | UserEvent::PasskeyUsed { .. }
+            | UserEvent::PasskeyRemoved { .. }
             | UserEvent::LoginSucceeded { .. }
             | UserEvent::TokenRefreshed { .. }
             | UserEvent::RefreshReuseDetected { .. }

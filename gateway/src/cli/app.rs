@@ -91,7 +91,7 @@ enum KeyVerb {
     Issue {
         /// The application
         application: ApplicationId,
-        /// flag:read, bill:write, bill:read or log:write; may be given several times
+        /// flag:read, bill:write, bill:read, log:write or access:read; may be given several times
         #[arg(long = "scope", value_name = "SCOPE", required = true)]
         scopes: Vec<Scope>,
         /// When it expires, such as 2027-11-21T00:00:00Z; else it is valid until it is revoked

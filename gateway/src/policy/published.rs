@@ -99,6 +99,16 @@ impl PolicyMemory {
         ill.map(|(id, _)| *id).collect()
     }
 
+    /// Puts in force what another memory read already.
+    ///
+    /// # Errors
+    /// As of [`MemoryProjection::apply`].
+    pub fn take(&self, shard: ShardId, policy: PublishedPolicy) -> Result<(), FoldError> {
+        let mut known = self.lock();
+        known.insert(policy.id, (shard, Known::InForce(Box::new(policy))));
+        self.exchange(&known)
+    }
+
     /// Puts in force what is known now. Under the lock, so that no older state comes after a newer one.
     fn exchange(&self, known: &BTreeMap<Uuid, (ShardId, Known)>) -> Result<(), FoldError> {
         let mut published = Published::default();

@@ -172,7 +172,8 @@ impl Case {
             // Whoever may is a person, and it is their own.
             TenantRule::Platform | TenantRule::Caller => return None,
             TenantRule::Path(_) | TenantRule::Connected => {
-                let unlimited = caller.is_platform() && caller.tenant.is_none();
+                let everywhere = caller.is_platform() || caller.service().is_some();
+                let unlimited = everywhere && caller.tenant.is_none();
                 if !unlimited && self.standing != Standing::Own {
                     return Some(Detail::Hidden);
                 }

@@ -17,6 +17,7 @@
 //!
 //! That is all: the gate, the audit trail, OpenAPI, metrics and the walk over every route follow from the entry.
 
+pub mod access;
 pub mod applications;
 pub mod audit;
 pub mod auth;

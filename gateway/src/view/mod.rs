@@ -5,6 +5,7 @@ mod application;
 pub mod audience;
 mod audit;
 pub mod declared;
+mod explanation;
 pub mod fields;
 mod flag;
 mod invitation;
@@ -21,6 +22,7 @@ pub mod words;
 
 pub use application::{ApplicationView, IssuedKeyView, KeyView, RotatedKeyView};
 pub use audit::AuditView;
+pub use explanation::{ActorView, AsOfView, EventView, ExplanationView, FactView, HeardView, ReasonView};
 pub use flag::FlagView;
 pub use invitation::InvitationView;
 pub use passkey::{PasskeyList, PasskeyView};

@@ -13,6 +13,7 @@ words! {
         BillWrite = "bill:write",
         BillRead = "bill:read",
         LogWrite = "log:write",
+        AccessRead = "access:read",
     }
 }
 

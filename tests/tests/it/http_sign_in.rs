@@ -65,7 +65,7 @@ impl Acme {
 pub struct Session {
     pub access: String,
     pub refresh: String,
-    id: Uuid,
+    pub id: Uuid,
     device: Option<String>,
 }
 

@@ -19,6 +19,8 @@ mod forgetting;
 mod http_applications;
 mod http_audit;
 mod http_bad_input;
+mod http_explain;
+mod http_explain_gate;
 mod http_fields;
 mod http_flags;
 mod http_invitations;
