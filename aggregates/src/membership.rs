@@ -45,6 +45,8 @@ pub struct Existing {
     pub accepted: bool,
     pub disabled: bool,
     pub removed: bool,
+    /// A second factor is asked of the member, whatever the tenant asks of all. Not of whoever is invited again.
+    pub mfa_required: bool,
     /// What the member was given beside the role. Whoever is invited again begins with nothing.
     pub grants: Grants,
 }
@@ -122,6 +124,10 @@ pub enum MembershipCommand {
     Remove,
     /// Gives or takes what a member holds beside the role. Whether that is the caller's to give, the caller was asked.
     Grant(Grant),
+    /// NFR-SEC-003. Whether a second factor is asked of the member.
+    SetSecurity {
+        mfa_required: bool,
+    },
 }
 
 /// Why a membership refuses.
@@ -179,7 +185,7 @@ impl kernel::Rejection for MembershipRejection {
 
 impl Decider for Membership {
     const TYPE: &'static str = "membership";
-    const SNAPSHOT_VERSION: u32 = 2;
+    const SNAPSHOT_VERSION: u32 = 3;
 
     type Command = MembershipCommand;
     type Event = MembershipEvent;
@@ -241,6 +247,12 @@ impl Decider for Membership {
                 Ok(unless(membership.removed, || MembershipEvent::Removed {}))
             }
             MembershipCommand::Grant(grant) => self.present()?.grants.decide(grant),
+            MembershipCommand::SetSecurity { mfa_required } => {
+                let membership = self.present()?;
+                Ok(unless(membership.mfa_required == mfa_required, || MembershipEvent::SecurityChanged {
+                    mfa_required,
+                }))
+            }
         }
     }
 
@@ -255,6 +267,7 @@ impl Decider for Membership {
                 accepted: false,
                 disabled: false,
                 removed: false,
+                mfa_required: false,
                 grants: Grants::default(),
             });
         }
@@ -272,6 +285,7 @@ impl Decider for Membership {
             MembershipEvent::Disabled {} => membership.disabled = true,
             MembershipEvent::Enabled {} => membership.disabled = false,
             MembershipEvent::Removed {} => membership.removed = true,
+            MembershipEvent::SecurityChanged { mfa_required } => membership.mfa_required = *mfa_required,
             MembershipEvent::CustomRoleSet { .. }
             | MembershipEvent::PermissionGranted { .. }
             | MembershipEvent::PermissionRevoked { .. }

@@ -17,8 +17,8 @@ pub use passkeys::{
     Assertion, CREDENTIAL_CLAIM, NewPasskey, PASSKEYS_MAX, Passkey, PasskeyCommand, Passkeys,
 };
 pub use sign_in::{
-    Checked, DEVICES_MAX, LogIn, REFRESH_GRACE, SESSIONS_MAX, SecondFactor, Session, SignIn, TOTP_DIGITS,
-    TOTP_STEP_S, Totp,
+    ChallengeLogin, Checked, DEVICES_MAX, LogIn, MailedCode, REFRESH_GRACE, SESSIONS_MAX, SecondFactor,
+    Session, SignIn, TOTP_DIGITS, TOTP_STEP_S, Totp, is_unusual,
 };
 pub use tokens::{IssueToken, TOKEN_DAYS, TOKENS_MAX, Token, TokenRejection, Tokens};
 
@@ -140,6 +140,8 @@ pub enum UserCommand {
     },
     /// FR-AUTH-001. The password or passkey was verified before, against what comes with it.
     LogIn(Box<LogIn>),
+    /// NFR-SEC-006. A code is mailed, unless one was a moment ago.
+    ChallengeLogin(Box<ChallengeLogin>),
     /// FR-AUTH-005. Within the grace the former token gets the same successor.
     Refresh {
         session: SessionId,
@@ -209,6 +211,8 @@ pub enum UserRejection {
     LinkExpired { expired_at: DateTime<Utc> },
     #[error("a second factor is needed")]
     SecondFactorRequired,
+    #[error("the login is unusual: a code that is mailed is needed")]
+    MailedCodeRequired,
     #[error("the code is wrong, or was used")]
     SecondFactorWrong,
     #[error("the person has a second factor already")]
@@ -236,6 +240,7 @@ impl kernel::Rejection for UserRejection {
             | Self::LinkInvalid
             | Self::LinkExpired { .. }
             | Self::SecondFactorRequired
+            | Self::MailedCodeRequired
             | Self::SecondFactorWrong
             | Self::NoSecondFactor
             | Self::TooManyPasskeys
@@ -254,7 +259,7 @@ impl kernel::Rejection for UserRejection {
             Self::PasswordAlreadySet => "password_already_set",
             Self::LinkInvalid => "link_invalid",
             Self::LinkExpired { .. } => "link_expired",
-            Self::SecondFactorRequired => "mfa_required",
+            Self::SecondFactorRequired | Self::MailedCodeRequired => "mfa_required",
             Self::SecondFactorWrong => "mfa_wrong",
             Self::SecondFactorAlreadySet => "mfa_already_set",
             Self::NoSecondFactor => "mfa_not_set",
@@ -344,6 +349,10 @@ impl Decider for User {
             UserCommand::LogIn(wish) => {
                 let user = enabled()?;
                 user.sign_in.log_in(user.person, *wish)
+            }
+            UserCommand::ChallengeLogin(wish) => {
+                let user = enabled()?;
+                user.sign_in.challenge(user.person, *wish)
             }
             UserCommand::Refresh { session, presented, successor, now, expires_at } => {
                 enabled()?.sign_in.refresh(session, &presented, successor, now, expires_at)
@@ -437,6 +446,7 @@ impl Decider for User {
             | UserEvent::PasswordRehashed { .. }
             | UserEvent::PasswordResetRequested { .. }
             | UserEvent::LoginSucceeded { .. }
+            | UserEvent::LoginChallenged { .. }
             | UserEvent::TokenRefreshed { .. }
             | UserEvent::RefreshReuseDetected { .. }
             | UserEvent::SessionRevoked { .. }
@@ -477,6 +487,7 @@ impl Decider for User {
             | UserEvent::PasswordRehashed { .. }
             | UserEvent::PasswordResetRequested { .. }
             | UserEvent::LoginSucceeded { .. }
+            | UserEvent::LoginChallenged { .. }
             | UserEvent::TokenRefreshed { .. }
             | UserEvent::RefreshReuseDetected { .. }
             | UserEvent::SessionRevoked { .. }

@@ -6,13 +6,15 @@ use std::str::FromStr;
 
 use aggregates::membership::Grant;
 use aggregates::tenant::{Provision, Trial};
-use aggregates::user::{Assertion, Checked, IssueToken, LogIn, NewPasskey, PasskeyCommand, SecondFactor};
+use aggregates::user::{
+    Assertion, ChallengeLogin, Checked, IssueToken, LogIn, NewPasskey, PasskeyCommand, SecondFactor,
+};
 use aggregates::{
     Application, ApplicationCommand, Membership, MembershipCommand, Policy, PolicyCommand, RoleCommand,
     Tenant, TenantCommand, User, UserCommand,
 };
 use chrono::{DateTime, Utc};
-use kernel::{ClaimChange, Decider, Event, Rejection, SessionId};
+use kernel::{ClaimChange, Decider, Event, Origin, Rejection, SessionId};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -258,6 +260,12 @@ fn user_command() -> impl Strategy<Value = UserCommand> {
     ]
 }
 
+/// One of a few networks, or none.
+fn origin(of: u8) -> Option<Origin> {
+    let address = format!("192.0.{}.1", of % 3);
+    (!of.is_multiple_of(4)).then_some(Origin { address: Some(address), user_agent: None })
+}
+
 fn sign_in_command() -> impl Strategy<Value = UserCommand> {
     fn session() -> impl Strategy<Value = SessionId> {
         (0..4_u128).prop_map(|number| Uuid::from_u128(number).into())
@@ -271,8 +279,14 @@ fn sign_in_command() -> impl Strategy<Value = UserCommand> {
         let totp = totp_rs::Builder::new().with_secret(secret).build().unwrap();
         totp.generate(u64::try_from(now.timestamp()).unwrap_or(0)).to_string()
     };
-    let factor = move |now, right: Option<bool>| {
-        right.map(|right| SecondFactor::Totp(if right { code(now) } else { "123456".to_owned() }))
+    let factor = move |now, right: Option<bool>, device: u8| match right {
+        Some(true) if device.is_multiple_of(5) => Some(SecondFactor::MailedCode {
+            challenge: Uuid::from_u128(u128::from(device % 4)),
+            hash: "0".repeat(64).parse().unwrap(),
+        }),
+        Some(true) => Some(SecondFactor::Totp(code(now))),
+        Some(false) => Some(SecondFactor::Totp("123456".to_owned())),
+        None => None,
     };
     let log_in = (session(), hash(), a_time(), option::of(any::<bool>()), any::<u8>()).prop_map(
         move |(session, checked, now, right, device)| {
@@ -280,12 +294,26 @@ fn sign_in_command() -> impl Strategy<Value = UserCommand> {
                 session,
                 tenant: None,
                 checked: Checked::Password(checked),
-                second_factor: factor(now, right),
+                second_factor: factor(now, right, device),
+                asks_if_unusual: device.is_multiple_of(2),
                 device: Uuid::from_u128(device.into()),
-                origin: None,
+                origin: origin(device),
                 token_hash: "0".repeat(64).parse().unwrap(),
                 now,
                 expires_at: now + chrono::TimeDelta::days(7),
+            }))
+        },
+    );
+    let challenge = (0..4_u128, hash(), a_time(), a_time(), any::<u8>()).prop_map(
+        |(challenge, checked, now, end, device)| {
+            UserCommand::ChallengeLogin(Box::new(ChallengeLogin {
+                challenge: Uuid::from_u128(challenge),
+                checked,
+                device: Uuid::from_u128(device.into()),
+                origin: origin(device),
+                code_hash: "0".repeat(64).parse().unwrap(),
+                now,
+                expires_at: end,
             }))
         },
     );
@@ -312,6 +340,7 @@ fn sign_in_command() -> impl Strategy<Value = UserCommand> {
         2 => (a_hash(), hash(), a_time())
             .prop_map(|(token_hash, hash, now)| UserCommand::ResetPassword { token_hash, hash, now }),
         6 => log_in,
+        2 => challenge,
         4 => refresh,
         1 => session().prop_map(|session| UserCommand::ReportReuse { session }),
         1 => (session(), word(SessionEnd::ALL))
@@ -406,6 +435,7 @@ fn membership_command() -> impl Strategy<Value = MembershipCommand> {
             .prop_map(|(token_hash, now)| MembershipCommand::Accept { token_hash, now }),
         1 => word(Role::ALL).prop_map(|role| MembershipCommand::ChangeRole { role }),
         1 => word(MembershipKind::ALL).prop_map(|kind| MembershipCommand::ChangeKind { kind }),
+        1 => any::<bool>().prop_map(|mfa_required| MembershipCommand::SetSecurity { mfa_required }),
         1 => Just(MembershipCommand::Disable),
         1 => Just(MembershipCommand::Enable),
         1 => Just(MembershipCommand::Revoke),

@@ -410,7 +410,9 @@ impl Known {
         let state = access.tenant(id).filter(|_| doubt.is_none());
         // A tenant that isn't there lets nobody do anything.
         let mode = state.map_or(AccessMode::Blocked, |state| state.effective(kind, *now));
-        let (status, mfa_required) = state.map_or((None, false), |it| (Some(it.status()), it.mfa_required));
+        let (status, of_all) = state.map_or((None, false), |it| (Some(it.status()), it.mfa_required));
+        let member = caller.person().and_then(|person| access.membership(id, person));
+        let mfa_required = of_all || member.is_some_and(|member| member.mfa_required && doubt.is_none());
         let resource = Resource::Tenant { id, mode, status, mfa_required };
         // An application sees the tenants it is connected to, and no others.
         let connected = caller.application().is_some_and(|application| {

@@ -204,7 +204,8 @@ pub fn member_by_membership<B>(write: &Write<B>, id: Uuid) -> Result<MemberAcces
     within_reach(&write.caller, member)
 }
 
-fn manages(caller: &Caller) -> bool {
+/// True for owners and administrators.
+pub fn manages(caller: &Caller) -> bool {
     matches!(caller.role, Some(Role::Owner | Role::Administrator))
 }
 

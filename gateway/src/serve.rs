@@ -150,7 +150,9 @@ impl Server {
             Arc::new(AuditFeed::new(pool.clone(), codec, audit_live)),
         ];
         let journal_feed = feeds[0].clone();
-        let sign_in = SignInParts::start(&keys, &settings.hasher()).context("passwords can't be hashed")?;
+        let mut sign_in =
+            SignInParts::start(&keys, &settings.hasher()).context("passwords can't be hashed")?;
+        sign_in.risk = settings.sign_in_risk;
         let jobs = Jobs::new(pool.clone(), clock.clone());
         let forget = forget_mail(&mailer);
         let wishes = Wishes { links: &sign_in.links, jobs: &jobs, forget: &forget };
@@ -163,6 +165,7 @@ impl Server {
         let processes = Arc::new(processes);
         let mail = MailHandler {
             mailer: mailer.clone(),
+            engine: engine.clone(),
             projector: projector.clone(),
             pool: queries.clone(),
             links: keys.links(),

@@ -19,6 +19,7 @@ use crate::passwords::{HashParameters, HasherSettings};
 use crate::rates::RateSettings;
 use crate::registration::Registration;
 use crate::services::{ServiceKeysError, Services};
+use crate::sign_in::SignInRisk;
 use crate::signing::SigningAlgorithm;
 use crate::state::Limits;
 
@@ -230,6 +231,11 @@ pub struct Settings {
     #[arg(long, env = "TENANTRY_PASSWORD_THREADS", value_name = "NUMBER",
         value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub password_threads: Option<u32>,
+
+    /// What an unusual login leads to (new device, network, hour, pace): `ask` for a second factor or a mailed code, or only
+    /// `record` what was unusual
+    #[arg(long, env = "TENANTRY_SIGN_IN_RISK", value_name = "WORD", default_value = "ask")]
+    pub sign_in_risk: SignInRisk,
 
     /// The largest body of a request
     #[arg(long, env = "TENANTRY_BODY_BYTES_MAX", value_name = "BYTES", default_value_t = 1_048_576,

@@ -11,10 +11,18 @@ pub enum Shown {
     PasswordAndCode = 1,
     PasswordAndPasskey = 2,
     Passkey = 3,
+    /// And a code that was mailed: it proves the mailbox, by which the password could be reset too. No second factor.
+    PasswordAndMailedCode = 4,
 }
 
 impl Shown {
-    const ALL: [Self; 4] = [Self::Password, Self::PasswordAndCode, Self::PasswordAndPasskey, Self::Passkey];
+    const ALL: [Self; 5] = [
+        Self::Password,
+        Self::PasswordAndCode,
+        Self::PasswordAndPasskey,
+        Self::Passkey,
+        Self::PasswordAndMailedCode,
+    ];
 
     pub fn of(checked: &Checked, second_factor: Option<&SecondFactor>) -> Self {
         match (checked, second_factor) {
@@ -23,6 +31,7 @@ impl Shown {
             (Checked::Password(_), Some(SecondFactor::Totp(_) | SecondFactor::RecoveryCode(_))) => {
                 Self::PasswordAndCode
             }
+            (Checked::Password(_), Some(SecondFactor::MailedCode { .. })) => Self::PasswordAndMailedCode,
             (Checked::Password(_), None) => Self::Password,
         }
     }
@@ -44,6 +53,7 @@ impl Shown {
             Self::PasswordAndCode => &["pwd", "otp", "mfa"],
             Self::PasswordAndPasskey => &["pwd", "pop", "user", "mfa"],
             Self::Passkey => &["pop", "user", "mfa"],
+            Self::PasswordAndMailedCode => &["pwd", "otp"],
         }
     }
 }
@@ -53,11 +63,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_known_by_its_number_again_and_only_a_password_alone_is_one_factor() {
+    fn each_is_known_by_its_number_again_and_a_mailed_code_is_no_second_factor() {
         for shown in Shown::ALL {
             assert_eq!(Shown::of_number(shown.number()), Some(shown));
-            assert_eq!(shown.methods().contains(&"mfa"), shown != Shown::Password);
+            let one_factor = matches!(shown, Shown::Password | Shown::PasswordAndMailedCode);
+            assert_eq!(shown.methods().contains(&"mfa"), !one_factor);
         }
-        assert_eq!(Shown::of_number(4), None);
+        assert_eq!(Shown::of_number(5), None);
     }
 }

@@ -3,6 +3,8 @@
 //! Ladder → person and hash, from the journal → the hashing pool → the person's aggregate, which decides on the hash that
 //! was verified → tokens. Unknown people go the same way, with nobody's hash (CON-SEC-009).
 
+pub mod risk;
+
 use std::sync::Arc;
 
 use aggregates::user::{self, Checked, LogIn, SecondFactor, User, UserCommand, UserRejection};
@@ -51,6 +53,7 @@ pub struct SignInParts {
     pub links: Links,
     /// `None`: at the deployment's URL no browser has passkeys.
     pub passkeys: Option<RelyingParty>,
+    pub risk: SignInRisk,
 }
 
 impl SignInParts {
@@ -65,6 +68,7 @@ impl SignInParts {
             tickets: Tickets::new(&keys.of_use("tickets")),
             links: keys.links(),
             passkeys: RelyingParty::at(keys.tokens.issuer()),
+            risk: SignInRisk::default(),
         })
     }
 }
@@ -297,6 +301,8 @@ pub enum Begun {
     Session(Box<Response>),
     /// ERR-AUTH-461
     SecondFactorRequired,
+    /// ERR-AUTH-461, and a code is to be mailed.
+    MailedCodeRequired,
     SecondFactorWrong,
     /// Meanwhile the password was changed, or the person disabled.
     Refused,
@@ -312,14 +318,14 @@ pub async fn begin<B>(write: &mut Write<B>, wish: Begin, account: &[u8; 32]) -> 
     let secret = random::<32>().map_err(|_| Problem::unexpected())?;
     let shown = Shown::of(&wish.checked, wish.second_factor.as_ref());
     act_as(write, wish.person, wish.tenant)?;
-    let origin = write.origin().clone();
     let command = UserCommand::LogIn(Box::new(LogIn {
         session,
         tenant: wish.tenant,
         checked: wish.checked,
         second_factor: wish.second_factor,
+        asks_if_unusual: write.app.sign_in.risk == SignInRisk::Ask,
         device: wish.device,
-        origin: Some(origin).filter(|origin| *origin != kernel::Origin::default()),
+        origin: risk::origin(write),
         token_hash: hash_of(&secret),
         now,
         expires_at: now + crate::tickets::SESSION_IDLE_MAX,
@@ -329,6 +335,7 @@ pub async fn begin<B>(write: &mut Write<B>, wish: Begin, account: &[u8; 32]) -> 
         Err(DispatchError::Rejected { rejection, .. }) => {
             return Ok(match rejection {
                 UserRejection::SecondFactorRequired => Begun::SecondFactorRequired,
+                UserRejection::MailedCodeRequired => Begun::MailedCodeRequired,
                 UserRejection::SecondFactorWrong => Begun::SecondFactorWrong,
                 _ => Begun::Refused,
             });

@@ -68,6 +68,8 @@ pub struct Challenge {
     pub expires_at: DateTime<Utc>,
     /// Which password: another one meanwhile makes the challenge void.
     checked: [u8; 16],
+    /// The challenge whose code was mailed, if that is what goes on with it.
+    pub mailed: Option<Uuid>,
 }
 
 /// Writes fields one after the other.
@@ -159,7 +161,14 @@ impl Challenge {
             known_device,
             expires_at: now + CHALLENGE_TTL,
             checked: digest(checked),
+            mailed: None,
         }
+    }
+
+    /// The same, to go on with a code that was mailed.
+    #[must_use]
+    pub fn by_mail(self, challenge: Uuid, expires_at: DateTime<Utc>) -> Self {
+        Self { mailed: Some(challenge), expires_at, ..self }
     }
 
     /// True if it is about this password still.
@@ -237,7 +246,8 @@ impl Tickets {
             .id(challenge.device)
             .bytes(&[u8::from(challenge.known_device)])
             .number(challenge.expires_at.timestamp_micros())
-            .bytes(&challenge.checked);
+            .bytes(&challenge.checked)
+            .id(challenge.mailed.unwrap_or_default());
         self.seal(b"challenge", &said.0)
     }
 
@@ -252,6 +262,7 @@ impl Tickets {
             known_device: cut.bytes::<1>()? == [1],
             expires_at: DateTime::from_timestamp_micros(cut.number()?)?,
             checked: cut.bytes()?,
+            mailed: cut.id().map(|id| (!id.is_nil()).then_some(id))?,
         };
         cut.end()?;
         (now < challenge.expires_at).then_some(challenge)

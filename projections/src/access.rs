@@ -67,8 +67,18 @@ pub struct MemberAccess {
     pub status: MembershipStatus,
     /// False while it is only an invitation, disabled or not.
     pub accepted: bool,
+    /// A second factor is asked of them, whatever the tenant asks of all.
+    pub mfa_required: bool,
     /// What began before has ended: the membership has another role, or was disabled or removed.
     pub ended_at: Position,
+    /// When that was.
+    pub ended_on: DateTime<Utc>,
+}
+
+impl MemberAccess {
+    fn end(&mut self, by: &Envelope) {
+        (self.ended_at, self.ended_on) = (by.position, by.recorded_at);
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -323,6 +333,7 @@ impl Known {
             | UserEvent::PasswordRehashed { .. }
             | UserEvent::PasswordResetRequested { .. }
             | UserEvent::LoginSucceeded { .. }
+            | UserEvent::LoginChallenged { .. }
             | UserEvent::TokenRefreshed { .. }
             | UserEvent::RefreshReuseDetected { .. }
             | UserEvent::SessionRevoked { .. }
@@ -352,12 +363,21 @@ impl Known {
         membership: MembershipId,
         event: MembershipEvent,
     ) -> Result<(), FoldError> {
-        let Envelope { shard, position, .. } = *envelope;
+        let shard = envelope.shard;
         self.grants.membership(shard, membership, &event);
         if let MembershipEvent::Invited { tenant, person, role, kind, .. } = event {
-            let status = MembershipStatus::Invited;
-            let (accepted, ended_at) = (false, position);
-            let access = MemberAccess { membership, tenant, person, role, kind, status, accepted, ended_at };
+            let access = MemberAccess {
+                membership,
+                tenant,
+                person,
+                role,
+                kind,
+                status: MembershipStatus::Invited,
+                accepted: false,
+                mfa_required: false,
+                ended_at: envelope.position,
+                ended_on: envelope.recorded_at,
+            };
             self.memberships.insert(membership, (shard, access));
             self.by_person.insert((tenant, person), membership);
             self.of_person.entry(person).or_default().insert(membership);
@@ -373,13 +393,19 @@ impl Known {
                 access.status =
                     if access.accepted { MembershipStatus::Active } else { MembershipStatus::Invited };
             }
-            MembershipEvent::RoleChanged { to, .. } => (access.role, access.ended_at) = (to, position),
+            MembershipEvent::RoleChanged { to, .. } => {
+                access.role = to;
+                access.end(envelope);
+            }
             MembershipEvent::KindChanged { to, .. } => access.kind = to,
+            MembershipEvent::SecurityChanged { mfa_required } => access.mfa_required = mfa_required,
             MembershipEvent::Disabled {} => {
-                (access.status, access.ended_at) = (MembershipStatus::Disabled, position);
+                access.status = MembershipStatus::Disabled;
+                access.end(envelope);
             }
             MembershipEvent::Removed {} => {
-                (access.status, access.ended_at) = (MembershipStatus::Removed, position);
+                access.status = MembershipStatus::Removed;
+                access.end(envelope);
             }
             // Invited was folded above; a link that was sent anew changes no access.
             MembershipEvent::Invited { .. } | MembershipEvent::Resent { .. } => {}
@@ -461,7 +487,7 @@ impl MemoryProjection for AccessMemory {
                 let mut known = self.write();
                 let tenant = &mut known.tenants.entry(TenantId(id)).or_insert((shard, TenantAccess::NEW)).1;
                 let before = *tenant;
-                tenant.fold(&change, event.position);
+                tenant.fold(&change, event.position, event.recorded_at);
                 let after = *tenant;
                 known.grants.tenant(shard, TenantId(id), &change, (before, after));
             }

@@ -63,7 +63,7 @@ impl TenantFlags {
     }
 
     fn fold(&mut self, tenant: TenantId, event: TenantEvent, envelope: &Envelope) {
-        self.access.fold(&event, envelope.position);
+        self.access.fold(&event, envelope.position, envelope.recorded_at);
         match event {
             TenantEvent::FlagSet { key, value } => {
                 match value.reveal() {

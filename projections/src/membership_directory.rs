@@ -134,7 +134,8 @@ impl Stored {
                 self.invitation_expires_at = None;
             }
             // What a member was given is asked of the access memory, which knows what it is worth now.
-            MembershipEvent::CustomRoleSet { .. }
+            MembershipEvent::SecurityChanged { .. }
+            | MembershipEvent::CustomRoleSet { .. }
             | MembershipEvent::PermissionGranted { .. }
             | MembershipEvent::PermissionRevoked { .. }
             | MembershipEvent::ModuleGranted { .. }

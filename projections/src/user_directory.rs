@@ -62,6 +62,7 @@ impl Entity for UserRow {
             | UserEvent::PasswordRehashed { .. }
             | UserEvent::PasswordResetRequested { .. }
             | UserEvent::LoginSucceeded { .. }
+            | UserEvent::LoginChallenged { .. }
             | UserEvent::TokenRefreshed { .. }
             | UserEvent::RefreshReuseDetected { .. }
             | UserEvent::SessionRevoked { .. }
@@ -156,6 +157,7 @@ impl UserRow {
             | UserEvent::PasswordRehashed { .. }
             | UserEvent::PasswordResetRequested { .. }
             | UserEvent::LoginSucceeded { .. }
+            | UserEvent::LoginChallenged { .. }
             | UserEvent::TokenRefreshed { .. }
             | UserEvent::RefreshReuseDetected { .. }
             | UserEvent::SessionRevoked { .. }

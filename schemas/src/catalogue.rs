@@ -193,6 +193,7 @@ pub fn is_word(text: &str) -> bool {
         || one_of::<ProvisioningStatus>(text)
         || one_of::<ProvisioningStep>(text)
         || one_of::<Region>(text)
+        || one_of::<RiskReason>(text)
         || one_of::<Role>(text)
         || one_of::<Scope>(text)
         || one_of::<SessionEnd>(text)

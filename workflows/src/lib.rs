@@ -20,7 +20,7 @@ use engine::process::ProcessManager;
 use kernel::Clock;
 
 pub use forgetting::{Forget, Forgetting};
-pub use links::{LinkToken, Links, Opened};
+pub use links::{LinkToken, Links, LoginCode, Opened};
 pub use mail::{Mail, MailJob, Notice};
 pub use ownership::{Consequence, Ownership};
 pub use provisioning::Provisioning;

@@ -145,6 +145,54 @@ impl Links {
     }
 }
 
+/// How many codes there are: those of eight digits.
+const CODES: u64 = 100_000_000;
+
+/// A code that is mailed for an unusual login (NFR-SEC-006): eight digits. Derived like a link, and good with its challenge only.
+pub struct LoginCode(Zeroizing<String>);
+
+impl std::fmt::Debug for LoginCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LoginCode(…)")
+    }
+}
+
+impl LoginCode {
+    /// For the letter.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Links {
+    /// The code of a challenge. Times count in microseconds, as the journal has them.
+    pub fn login_code(&self, of: PersonId, challenge: Uuid, expires_at: DateTime<Utc>) -> LoginCode {
+        let micros = expires_at.timestamp_micros().to_be_bytes();
+        let tag = self.code_tag(b"code/login", &[of.0.as_bytes(), challenge.as_bytes(), &micros]);
+        // 64 bits hide what eight digits leave over.
+        let number = tag.as_ref().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        LoginCode(Zeroizing::new(format!("{:08}", number % CODES)))
+    }
+
+    /// What is kept of a code, as somebody gives it: spaces don't count. It has so few digits that the hash needs a key.
+    pub fn login_code_hash(&self, of: PersonId, challenge: Uuid, code: &str) -> SecretHash {
+        let plain: Zeroizing<String> =
+            Zeroizing::new(code.chars().filter(|character| !character.is_whitespace()).collect());
+        let tag =
+            self.code_tag(b"code/login/hash", &[of.0.as_bytes(), challenge.as_bytes(), plain.as_bytes()]);
+        hex::encode(tag).parse().expect("64 lower-case hex digits")
+    }
+
+    fn code_tag(&self, purpose: &[u8], says: &[&[u8]]) -> hmac::Tag {
+        let mut context = hmac::Context::with_key(&self.key);
+        // Parted from what links say, which begins with its purpose.
+        context.update(&(purpose.len() as u64).to_be_bytes());
+        context.update(purpose);
+        says.iter().for_each(|part| context.update(part));
+        context.sign()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,5 +243,31 @@ mod tests {
     fn a_token_does_not_reach_a_log() {
         let token = links().password_reset(PersonId(Uuid::from_u128(5)), then());
         assert!(!format!("{token:?}").contains(token.reveal()));
+    }
+
+    /// NFR-SEC-006
+    #[test]
+    fn a_code_is_eight_digits_of_person_challenge_and_time_and_is_the_same_when_it_is_made_again() {
+        let (ann, ben) = (PersonId(Uuid::from_u128(5)), PersonId(Uuid::from_u128(6)));
+        let (one, two) = (Uuid::from_u128(7), Uuid::from_u128(8));
+        let code = links().login_code(ann, one, then());
+        assert!(code.reveal().len() == 8 && code.reveal().bytes().all(|byte| byte.is_ascii_digit()));
+        assert_eq!(code.reveal(), links().login_code(ann, one, then()).reveal());
+        let later = then() + chrono::TimeDelta::microseconds(1);
+        for other in [
+            links().login_code(ben, one, then()),
+            links().login_code(ann, two, then()),
+            links().login_code(ann, one, later),
+            Links::new(&[8; 32]).login_code(ann, one, then()),
+        ] {
+            assert_ne!(code.reveal(), other.reveal());
+        }
+        let hash = |of, challenge, code: &str| links().login_code_hash(of, challenge, code);
+        let kept = hash(ann, one, code.reveal());
+        let (first, last) = code.reveal().split_at(4);
+        assert_eq!(kept, hash(ann, one, &format!(" {first} {last}\n")));
+        assert_ne!(kept, hash(ann, two, code.reveal()));
+        assert_ne!(kept, hash(ben, one, code.reveal()));
+        assert!(!format!("{code:?}").contains(code.reveal()));
     }
 }

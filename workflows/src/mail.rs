@@ -15,6 +15,7 @@ use kernel::{Clock, Envelope, MembershipId, PersonId, PositionToken, TenantId};
 use schemas::events::{MembershipEvent, UserEvent};
 use schemas::values::PasswordChange;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 const NAME: &str = "mail";
 
@@ -23,6 +24,7 @@ const CONCERNS: &[&str] = &[
     "membership.invited",
     "membership.resent",
     "user.password_reset_requested",
+    "user.login_challenged",
     "user.password_changed",
     "user.refresh_reuse_detected",
     "user.mfa_enrolled",
@@ -52,6 +54,7 @@ pub enum Notice {
     MfaRemoved { person: PersonId, at: DateTime<Utc> },
     PasskeyAdded { person: PersonId, at: DateTime<Utc> },
     PasskeyRemoved { person: PersonId, at: DateTime<Utc> },
+    LoginChallenged { person: PersonId, challenge: Uuid, expires_at: DateTime<Utc> },
 }
 
 impl MailJob {
@@ -71,13 +74,16 @@ impl Notice {
             Self::MfaRemoved { .. } => "mail.mfa_removed",
             Self::PasskeyAdded { .. } => "mail.passkey_added",
             Self::PasskeyRemoved { .. } => "mail.passkey_removed",
+            Self::LoginChallenged { .. } => "mail.login_challenged",
         }
     }
 
-    /// Somebody waits for a link; the others tell what has happened.
+    /// Somebody waits for a link or a code; the others tell what has happened.
     const fn priority(&self) -> Priority {
         match self {
-            Self::Invitation { .. } | Self::PasswordReset { .. } => Priority::High,
+            Self::Invitation { .. } | Self::PasswordReset { .. } | Self::LoginChallenged { .. } => {
+                Priority::High
+            }
             _ => Priority::Normal,
         }
     }
@@ -126,6 +132,9 @@ fn notice(event: &Envelope) -> Result<Option<Notice>, Retry> {
         UserEvent::MfaRemoved {} => Some(Notice::MfaRemoved { person, at }),
         UserEvent::PasskeyAdded { .. } => Some(Notice::PasskeyAdded { person, at }),
         UserEvent::PasskeyRemoved { .. } => Some(Notice::PasskeyRemoved { person, at }),
+        UserEvent::LoginChallenged { challenge, expires_at, .. } => {
+            Some(Notice::LoginChallenged { person, challenge, expires_at })
+        }
         _ => None,
     })
 }
@@ -167,7 +176,6 @@ mod tests {
         Actor, ActorKind, CorrelationId, EventId, Metadata, Origin, Payload, Position, ShardId, StreamId,
     };
     use schemas::catalogue::{Entry, catalogue};
-    use uuid::Uuid;
 
     fn envelope(entry: &Entry) -> Envelope {
         Envelope {

@@ -94,6 +94,7 @@ impl Grants {
             | MembershipEvent::Accepted {}
             | MembershipEvent::RoleChanged { .. }
             | MembershipEvent::KindChanged { .. }
+            | MembershipEvent::SecurityChanged { .. }
             | MembershipEvent::Disabled {}
             | MembershipEvent::Enabled {}
             | MembershipEvent::Removed {} => {}

@@ -3,6 +3,8 @@
 //! Part of the person's aggregate, so that one decision sees all of it: a password that was changed meanwhile signs nobody
 //! in, a code can't be used twice, and whatever ends sessions ends those that are just beginning.
 
+mod risk;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,6 +19,8 @@ use uuid::Uuid;
 
 use super::passkeys::{Assertion, Passkey, Passkeys};
 use super::{Existing, UserRejection};
+pub use risk::{ChallengeLogin, MailedCode, is_unusual};
+use risk::{History, MailedCodes};
 
 /// How many sessions a person may have at once; one more ends the one used longest ago.
 pub const SESSIONS_MAX: usize = 50;
@@ -46,6 +50,8 @@ pub struct SignIn {
     pub devices: Vec<Uuid>,
     /// Links that were asked for since the password is this one, the last at the end.
     resets: Vec<ResetLink>,
+    history: History,
+    mailed_codes: MailedCodes,
 }
 
 /// One-time codes.
@@ -85,6 +91,8 @@ pub struct LogIn {
     pub tenant: Option<TenantId>,
     pub checked: Checked,
     pub second_factor: Option<SecondFactor>,
+    /// An unusual login is refused without a second factor or a mailed code.
+    pub asks_if_unusual: bool,
     pub device: Uuid,
     pub origin: Option<Origin>,
     /// Of the first refresh token.
@@ -110,6 +118,11 @@ pub enum SecondFactor {
     /// The hash of a recovery code.
     RecoveryCode(SecretHash),
     Passkey(Assertion),
+    /// The hash of a code that was mailed, and for which challenge. It proves the mailbox, and is no second factor.
+    MailedCode {
+        challenge: Uuid,
+        hash: SecretHash,
+    },
 }
 
 impl Checked {
@@ -264,6 +277,15 @@ impl SignIn {
                 events.push(used.ok_or(UserRejection::InvalidCredentials)?);
             }
         }
+        let risk = self.risk(wish.device, wish.origin.as_ref(), wish.now);
+        let password_alone = matches!(wish.checked, Checked::Password(_)) && wish.second_factor.is_none();
+        if wish.asks_if_unusual && password_alone && is_unusual(&risk) {
+            return Err(UserRejection::MailedCodeRequired);
+        }
+        let challenge = match wish.second_factor {
+            Some(SecondFactor::MailedCode { challenge, .. }) => Some(challenge),
+            _ => None,
+        };
         // Expired sessions leave when the next begins.
         let live = || self.sessions.iter().filter(|(_, session)| session.is_live(wish.now));
         if live().count() >= SESSIONS_MAX
@@ -282,6 +304,8 @@ impl SignIn {
             token_hash: wish.token_hash,
             at: wish.now,
             expires_at: wish.expires_at,
+            risk,
+            challenge,
         });
         Ok(events)
     }
@@ -305,6 +329,10 @@ impl SignIn {
                 known.map(|hash| UserEvent::MfaVerified { step: None, recovery_code: Some(hash) })
             }
             Some(SecondFactor::Passkey(shown)) => self.passkeys.accept(shown, now),
+            // The login uses it up.
+            Some(SecondFactor::MailedCode { challenge, hash }) => {
+                return self.verify_mailed(*challenge, hash, now).map(|()| None);
+            }
         };
         used.map(Some).ok_or(UserRejection::SecondFactorWrong)
     }
@@ -386,14 +414,17 @@ impl SignIn {
                 self.password = Some(hash.clone());
                 self.sessions.clear();
                 self.resets.clear();
+                self.mailed_codes.clear();
                 // Somebody else may have had the former one: where they signed in is no reason for trust.
                 if *because == PasswordChange::Reset {
                     self.devices.clear();
+                    self.history.clear();
                 }
             }
             // Whoever reads the former mailbox is nobody we know any more.
             UserEvent::EmailChanged { .. } => {
                 self.resets.clear();
+                self.mailed_codes.clear();
                 self.devices.clear();
             }
             UserEvent::PasswordRehashed { hash } => self.password = Some(hash.clone()),
@@ -412,7 +443,13 @@ impl SignIn {
                 token_hash,
                 at,
                 expires_at,
+                risk: _,
+                challenge,
             } => {
+                self.history.remember(*device, origin.as_ref(), *at);
+                if let Some(used) = challenge {
+                    self.mailed_codes.used(*used);
+                }
                 self.sessions.retain(|_, session| session.is_live(*at));
                 self.devices.retain(|known| known != device);
                 self.devices.push(*device);
@@ -431,6 +468,7 @@ impl SignIn {
                 };
                 self.sessions.insert(*session, begun);
             }
+            UserEvent::LoginChallenged { .. } => self.mailed(event),
             UserEvent::TokenRefreshed { session, token_hash, at, expires_at } => {
                 if let Some(session) = self.sessions.get_mut(session) {
                     let former = std::mem::replace(&mut session.token_hash, token_hash.clone());

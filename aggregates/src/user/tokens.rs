@@ -189,6 +189,7 @@ impl Tokens {
             | UserEvent::PasswordResetRequested { .. }
             | UserEvent::PasskeyAdded { .. }
             | UserEvent::PasskeyUsed { .. }
+            | UserEvent::LoginChallenged { .. }
             | UserEvent::PasskeyRemoved { .. }
             | UserEvent::LoginSucceeded { .. }
             | UserEvent::TokenRefreshed { .. }

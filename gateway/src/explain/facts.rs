@@ -57,6 +57,9 @@ fn of_tenant(access: &AccessMemory, about: &About) -> Facts {
         (Name::new("tenant.mfa_required"), json!(tenant.mfa_required)),
         (Name::new("tenant.plan"), json!(access.plan(about.tenant))),
     ];
+    if tenant.unverified {
+        facts.push((Name::new("tenant.unverified"), json!(true)));
+    }
     facts.extend(tenant.trial_ends_at.map(|end| (Name::new("tenant.trial_ends_at"), json!(end))));
     facts
 }
@@ -81,6 +84,7 @@ fn of_membership(access: &AccessMemory, about: &About, person: PersonId) -> Fact
     }
     facts.push((Name::new("membership.role"), json!(member.role)));
     facts.push((Name::new("membership.kind"), json!(member.kind)));
+    facts.push((Name::new("membership.mfa_required"), json!(member.mfa_required)));
     let given = access.grants(member.membership);
     facts.extend(given.custom_role.map(|role| (Name::new("membership.custom_role"), json!(role))));
     let covers = |permission: &&Permission| permission.covers_action(about.endpoint.action);

@@ -72,6 +72,7 @@ impl Session {
             | UserEvent::MfaEnrolled { .. }
             | UserEvent::RecoveryCodesReplaced { .. }
             | UserEvent::MfaRemoved {}
+            | UserEvent::LoginChallenged { .. }
             | UserEvent::TokenIssued { .. }
             | UserEvent::TokenRevoked { .. }
             | UserEvent::PasskeyAdded { .. }

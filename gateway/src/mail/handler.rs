@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aggregates::user::{Existing, User};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::{Object, Pool};
+use engine::Engine;
 use engine::jobs::{Job, JobError, JobHandler};
 use engine::projection::Projector;
-use kernel::{Clock, MembershipId, PersonId, PositionToken};
+use kernel::{Clock, MembershipId, PersonId, Personal, PositionToken};
 use projections::{MembershipDirectory, Scope, TenantDirectory, UserDirectory, UserRow};
 use schemas::values::{EmailAddress, MembershipStatus, UserStatus};
 use uuid::Uuid;
@@ -22,6 +24,7 @@ const READ_MODELS_WITHIN: Duration = Duration::from_secs(5);
 /// Sends letters that jobs ask for.
 pub struct MailHandler {
     pub mailer: Arc<Mailer>,
+    pub engine: Engine,
     pub projector: Arc<Projector>,
     /// For queries.
     pub pool: Pool,
@@ -88,6 +91,9 @@ impl MailHandler {
             Notice::MfaRemoved { person, at } => self.tell(*person, *at, Letter::mfa_removed).await,
             Notice::PasskeyAdded { person, at } => self.tell(*person, *at, Letter::passkey_added).await,
             Notice::PasskeyRemoved { person, at } => self.tell(*person, *at, Letter::passkey_removed).await,
+            Notice::LoginChallenged { person, challenge, expires_at } => {
+                self.login_code(*person, *challenge, *expires_at).await
+            }
         }
     }
 
@@ -137,13 +143,47 @@ impl MailHandler {
             return Ok(Err(Unneeded::Expired));
         }
         let row = self.person(person).await?;
-        if row.email.is_some() && row.status == UserStatus::Disabled {
+        let token = self.links.password_reset(person, expires_at);
+        let may_reset = |known: &Existing| known.sign_in.may_reset(&token.hash(), self.clock.now()).is_ok();
+        let good = self.known(person).await?.is_some_and(|known| may_reset(&known));
+        if row.email.is_some() && (row.status == UserStatus::Disabled || !good) {
             return Ok(Err(Unneeded::Superseded));
         }
-        let link = self.link("password_reset", &self.links.password_reset(person, expires_at));
+        let link = self.link("password_reset", &token);
         let name = row.first_name.as_deref();
         Ok(address(row.email)
             .map(|to| (to, Letter::password_reset(name, link, expires_at), [Some(person.0), None])))
+    }
+
+    /// Of the person nothing is asked of a read model: what a login said of itself is in none.
+    async fn login_code(
+        &self,
+        person: PersonId,
+        challenge: Uuid,
+        expires_at: DateTime<Utc>,
+    ) -> Result<Written, JobError> {
+        let now = self.clock.now();
+        if expires_at <= now {
+            return Ok(Err(Unneeded::Expired));
+        }
+        let known = self.known(person).await?.ok_or_else(|| JobError::later("person_unknown"))?;
+        let Some(to) = known.email.reveal().cloned() else { return Ok(Err(Unneeded::Forgotten)) };
+        let Some(mailed) = known.sign_in.mailed_code(challenge, now).filter(|_| !known.disabled) else {
+            return Ok(Err(Unneeded::Superseded));
+        };
+        let code = self.links.login_code(person, challenge, expires_at);
+        let origin = mailed.origin.as_ref().and_then(Personal::reveal);
+        let device = origin.and_then(|origin| origin.user_agent.as_deref());
+        let place = origin.and_then(|origin| origin.address.as_deref());
+        let name = known.first_name.as_ref().and_then(Personal::reveal).map(|name| name.as_str());
+        let letter = Letter::login_code(name, code.reveal(), (device, place), mailed.mailed_at, expires_at);
+        Ok(Ok((to, letter, [Some(person.0), None])))
+    }
+
+    /// A person as the journal has them.
+    async fn known(&self, person: PersonId) -> Result<Option<Existing>, JobError> {
+        let (user, _) = self.engine.look::<User>(person.0).await.map_err(database)?;
+        Ok(user.existing().cloned())
     }
 
     /// What opens an account stands behind the `#`: no server on the way gets to see or to log it.

@@ -14,6 +14,8 @@ pub struct Letter {
     /// Paragraphs before the link.
     pub before: Vec<String>,
     pub link: Option<Link>,
+    /// What is to be typed in somewhere, in place of a link.
+    pub code: Option<String>,
     /// Paragraphs after it.
     pub after: Vec<String>,
 }
@@ -44,7 +46,7 @@ impl std::fmt::Debug for Link {
 impl Letter {
     fn new(subject: impl Into<String>, name: Option<&str>, before: Vec<String>) -> Self {
         let name = name.and_then(spoken);
-        Self { subject: subject.into(), name, before, link: None, after: Vec::new() }
+        Self { subject: subject.into(), name, before, link: None, code: None, after: Vec::new() }
     }
 
     fn with_link(mut self, label: &str, url: String, code: String) -> Self {
@@ -164,6 +166,35 @@ impl Letter {
         .and("If that was not you, change your password at once and tell your administrator.")
     }
 
+    /// A login was unusual, and goes on with a code (NFR-SEC-006). Device and place are what the login said of itself.
+    pub fn login_code(
+        name: Option<&str>,
+        code: &str,
+        (device, place): (Option<&str>, Option<&str>),
+        at: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+    ) -> Self {
+        let device = device.and_then(spoken).unwrap_or_else(|| "an unknown program".to_owned());
+        let place = place.and_then(spoken).unwrap_or_else(|| "an unknown address".to_owned());
+        let letter = Self::new(
+            "Your code to sign in",
+            name,
+            vec![
+                format!(
+                    "On {}, somebody signed in with your password in an unusual way: with {device}, from {place}.",
+                    time(at)
+                ),
+                format!(
+                    "If that was you, go on with this code. It is good once, until {}.",
+                    time(expires_at)
+                ),
+            ],
+        );
+        Self { code: Some(code.to_owned()), ..letter }
+            .and("If that was not you, somebody knows your password: change it at once, and tell your administrator.")
+            .and("Give the code to nobody, whoever asks for it.")
+    }
+
     /// Somebody is to show that the address is theirs.
     pub fn email_verification(
         name: Option<&str>,
@@ -227,6 +258,7 @@ mod tests {
             Letter::passkey_added(name, at()),
             Letter::passkey_removed(name, at()),
             Letter::email_verification(name, link(), at()),
+            Letter::login_code(name, "12345678", (Some("Mozilla/5.0"), Some("192.0.2.7")), at(), at()),
         ]
     }
 
@@ -265,5 +297,16 @@ mod tests {
         let letter =
             Letter::invitation(Some("http://evil.example"), Some("http://evil.example"), link(), at());
         assert_eq!((letter.name, letter.subject.as_str()), (None, "You are invited to a company"));
+    }
+
+    /// Whoever tries to sign in says themselves what their program is called.
+    #[test]
+    fn a_letter_with_a_code_names_device_and_place_and_repeats_no_link() {
+        let letter = |device| Letter::login_code(None, "12345678", (device, Some("192.0.2.7")), at(), at());
+        assert!(letter(Some("Firefox")).before[0].ends_with("with Firefox, from 192.0.2.7."));
+        assert_eq!(letter(Some("Firefox")).code.as_deref(), Some("12345678"));
+        for device in [None, Some("curl (+https://evil.example)")] {
+            assert!(letter(device).before[0].contains("with an unknown program,"));
+        }
     }
 }

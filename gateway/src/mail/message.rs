@@ -93,6 +93,7 @@ mod tests {
                 url: "https://t.example/login#invitation=abc".to_owned(),
                 code: "abc".to_owned(),
             }),
+            code: None,
             after: vec!["Else do nothing.".to_owned()],
         }
     }

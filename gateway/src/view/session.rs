@@ -3,6 +3,7 @@
 use aggregates::user::Session;
 use chrono::{DateTime, Utc};
 use kernel::{Origin, Personal, SessionId, TenantId};
+use projections::AccessMemory;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -60,8 +61,10 @@ fields! { SessionList {
 } }
 
 impl SessionView {
-    /// Those that go on, the one used last first; of a tenant: those that reach it.
+    /// Those that go on, the one used last first; of a tenant: those that reach it. What a suspension or a change of a membership
+    /// ended goes on no more. A session that was used since goes on, whatever happened at the moment it began.
     pub fn list(
+        access: &AccessMemory,
         of: &Known,
         current: Option<SessionId>,
         tenant: Option<TenantId>,
@@ -70,7 +73,13 @@ impl SessionView {
         let sessions = of.state.sign_in.sessions.iter();
         let shown = sessions
             .filter(|(_, session)| session.is_live(now))
-            .filter(|(_, session)| tenant.is_none_or(|tenant| session.reaches(tenant)));
+            .filter(|(_, session)| tenant.is_none_or(|tenant| session.reaches(tenant)))
+            .filter(|(_, session)| {
+                let Some(tenant) = tenant.or(session.tenant) else { return true };
+                let after = |ended_on| session.refreshed_at >= ended_on;
+                access.tenant(tenant).is_some_and(|tenant| after(tenant.ended_on))
+                    && access.membership(tenant, of.person).is_some_and(|member| after(member.ended_on))
+            });
         let mut items: Vec<Self> =
             shown.map(|(id, session)| Self::of(*id, session, Some(*id) == current)).collect();
         items.sort_by_key(|view| std::cmp::Reverse(view.refreshed_at));

@@ -120,6 +120,7 @@ fn is_hidden(row: &MembershipRow) -> bool {
     "person": "018f6b1e-8c3a-7d52-9a4f-3f1f0c9d2b12", "email": "ann@acme.example", "role": "owner", "kind": "staff",
     "status": "invited", "invitation_expires_at": "2027-01-08T09:00:00Z",
     "grants": {"custom_role": null, "permissions": [], "modules": [], "delegation": []},
+    "mfa_required": false,
     "created_at": "2027-01-01T09:00:00Z", "updated_at": "2027-01-01T09:00:00Z"
 }))]
 pub struct MembershipView {
@@ -137,6 +138,8 @@ pub struct MembershipView {
     /// `null` once it was accepted.
     pub invitation_expires_at: Option<DateTime<Utc>>,
     pub grants: GrantsView,
+    /// A second factor is asked of the member, whatever the tenant asks of all.
+    pub mfa_required: bool,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -153,13 +156,14 @@ fields! { MembershipView {
     invitation_expires_at: MANAGERS,
     // What each may do tells whom to attack; one's own is at `GET /auth/me/access`.
     grants: MANAGERS,
+    mfa_required: EVERYONE,
     created_at: EVERYONE,
     updated_at: EVERYONE,
 } }
 
 impl MembershipView {
-    /// With what the member was given, as this node knows it now.
-    pub fn of(row: MembershipRow, given: MemberGrants) -> Self {
+    /// With what the member was given and is asked, as this node knows it now.
+    pub fn of(row: MembershipRow, given: MemberGrants, mfa_required: bool) -> Self {
         Self {
             id: row.id.0,
             tenant: row.tenant.0,
@@ -170,6 +174,7 @@ impl MembershipView {
             status: row.status,
             invitation_expires_at: row.invitation_expires_at,
             grants: given.into(),
+            mfa_required,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

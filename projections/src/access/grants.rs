@@ -154,6 +154,7 @@ impl GrantBook {
             MembershipEvent::Accepted {}
             | MembershipEvent::RoleChanged { .. }
             | MembershipEvent::KindChanged { .. }
+            | MembershipEvent::SecurityChanged { .. }
             | MembershipEvent::Disabled {}
             | MembershipEvent::Enabled {} => {}
             // A link that was sent anew changes neither.

@@ -14,6 +14,8 @@ pub struct TenantAccess {
     pub trial_ends_at: Option<DateTime<Utc>>,
     /// What began before has ended: the tenant was suspended, or is gone.
     pub ended_at: Position,
+    /// When that was.
+    pub ended_on: DateTime<Utc>,
     /// What its people's new passwords must satisfy.
     pub password_policy: PasswordPolicy,
     /// Its people get in only with a second factor.
@@ -28,6 +30,7 @@ impl TenantAccess {
         suspended: false,
         trial_ends_at: None,
         ended_at: Position::ZERO,
+        ended_on: DateTime::<Utc>::MIN_UTC,
         password_policy: PasswordPolicy::DEFAULT,
         mfa_required: false,
         unverified: false,
@@ -50,12 +53,12 @@ impl TenantAccess {
     }
 
     /// Folds what an event says about access; most say nothing.
-    pub(crate) fn fold(&mut self, event: &TenantEvent, at: Position) {
+    pub(crate) fn fold(&mut self, event: &TenantEvent, at: Position, on: DateTime<Utc>) {
         match event {
             TenantEvent::Provisioned(provisioned) => self.trial_ends_at = provisioned.trial_ends_at,
             TenantEvent::TrialSet { ends_at } => self.trial_ends_at = *ends_at,
             TenantEvent::Suspended { .. } | TenantEvent::Purged {} => {
-                (self.suspended, self.ended_at) = (true, at);
+                (self.suspended, self.ended_at, self.ended_on) = (true, at, on);
             }
             TenantEvent::Reactivated { .. } => self.suspended = false,
             TenantEvent::AccessModeSet { mode } => self.mode = *mode,

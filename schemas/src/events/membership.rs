@@ -59,6 +59,10 @@ pub enum MembershipEvent {
     DelegationChanged {
         may_grant: BTreeSet<Permission>,
     },
+    /// Whether a second factor is asked of the member, whatever the tenant asks of all (NFR-SEC-003).
+    SecurityChanged {
+        mfa_required: bool,
+    },
 }
 
 event_names! { MembershipEvent {
@@ -76,6 +80,7 @@ event_names! { MembershipEvent {
     ModuleGranted = "membership.module_granted" v "1": "The member may use a module, if the tenant is entitled to it.";
     ModuleRevoked = "membership.module_revoked" v "1": "The member may no longer use the module.";
     DelegationChanged = "membership.delegation_changed" v "1": "The member may pass on these permissions, as far as they hold them.";
+    SecurityChanged = "membership.security_changed" v "1": "A second factor is asked of the member, or no longer.";
 } }
 
 impl kernel::Event for MembershipEvent {

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::values::{
     CredentialId, CredentialRecord, EmailAddress, LoginMethod, PasskeyName, PasswordChange, PasswordHash,
-    Permission, PersonName, Reason, SecretHash, SessionEnd, TokenName, TotpSecret, UserStatus,
+    Permission, PersonName, Reason, RiskReason, SecretHash, SessionEnd, TokenName, TotpSecret, UserStatus,
 };
 
 /// The events of a person. These names are the storage format: add, never rename.
@@ -71,6 +71,25 @@ pub enum UserEvent {
         token_hash: SecretHash,
         at: DateTime<Utc>,
         /// Unless it is refreshed before.
+        expires_at: DateTime<Utc>,
+        /// What was unusual about it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        risk: Vec<RiskReason>,
+        /// Whose mailed code was shown: it is used up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        challenge: Option<Uuid>,
+    },
+    /// The password was right, and the login is so unusual that a code is mailed, which has to come with it.
+    LoginChallenged {
+        challenge: Uuid,
+        risk: Vec<RiskReason>,
+        device: Uuid,
+        /// Where it is, and what it calls itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<Personal<Origin>>,
+        /// Of the code, under a key.
+        code_hash: SecretHash,
+        at: DateTime<Utc>,
         expires_at: DateTime<Utc>,
     },
     TokenRefreshed {
@@ -169,6 +188,7 @@ event_names! { UserEvent {
     PasswordRehashed = "user.password_rehashed" v "1": "The same password is kept under a stronger hash.";
     PasswordResetRequested = "user.password_reset_requested" v "1": "A link was asked for, to choose another password.";
     LoginSucceeded = "user.login_succeeded" v "1": "The person signed in: a session began.";
+    LoginChallenged = "user.login_challenged" v "1": "A login was unusual, so that a code was mailed, which it has to come with.";
     TokenRefreshed = "user.token_refreshed" v "1": "A session got another refresh token.";
     RefreshReuseDetected = "user.refresh_reuse_detected" v "1": "A refresh token was used again after its successor; the session ended.";
     SessionRevoked = "user.session_revoked" v "1": "A session ended.";

@@ -37,7 +37,7 @@ pub use names::{
     ApplicationName, PersonName, Reason, ReasonCode, RoleDescription, RoleName, Slug, TenantName, TokenName,
 };
 pub use passkey::{CredentialId, CredentialRecord, PasskeyName};
-pub use password::{LoginMethod, PasswordChange, PasswordHash, SessionEnd, TotpSecret};
+pub use password::{LoginMethod, PasswordChange, PasswordHash, RiskReason, SessionEnd, TotpSecret};
 pub use password_policy::{PasswordLength, PasswordPolicy, PasswordStrength};
 pub use permission::{Module, Permission};
 pub use plan::{Limits, Plan, TRIAL_DAYS};

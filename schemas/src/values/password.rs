@@ -79,3 +79,17 @@ words! {
         Passkey = "passkey",
     }
 }
+
+words! {
+    /// What is unusual about a login (NFR-SEC-006).
+    RiskReason, "what is unusual about a login" {
+        /// The device has not signed in before.
+        NewDevice = "new_device",
+        /// No login that is remembered came from this network.
+        NewNetwork = "new_network",
+        /// Another device of the person's was elsewhere a moment ago.
+        ImpossiblePace = "impossible_pace",
+        /// At this hour of the day the person never signed in.
+        OddHour = "odd_hour",
+    }
+}

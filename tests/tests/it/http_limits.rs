@@ -138,7 +138,7 @@ async fn behind_a_trusted_proxy_each_address_has_its_own_limit_and_none_can_be_f
 
 #[tokio::test]
 async fn the_address_that_a_trusted_proxy_names_is_the_origin_everywhere() {
-    let app = TestApp::with(&["--trusted-proxies", "127.0.0.1"]).await;
+    let app = TestApp::with(&["--trusted-proxies", "127.0.0.1", "--sign-in-risk", "record"]).await;
     let tenant = app.provision_only("acme", json!({})).await;
     let token = app.invitation(tenant.id, tenant.owner).await;
     let password = "correct horse battery staple";

@@ -7,6 +7,7 @@ use reqwest::StatusCode;
 use schemas::values::Role;
 use serde_json::{Value, json};
 use totp_rs::{Builder, Secret, Totp};
+use uuid::Uuid;
 
 use crate::app::{Answer, Call, TestApp};
 use crate::http_sign_in::{Acme, OTHER_PASSWORD, PASSWORD, Session};
@@ -228,4 +229,57 @@ async fn a_second_factor_is_asked_for_in_the_tenant_that_asks_and_of_people_only
     acme.app.get("/api/v1/tenants/me").by(&owner).send().await.is(StatusCode::OK);
     let (key, _) = acme.app.issue_key(other.application.expect("it was asked for"), &["flag:read"]).await;
     acme.app.get(&format!("/api/v1/flags?tenant={there}")).by(&key).send().await.is(StatusCode::OK);
+}
+
+/// NFR-SEC-003, CON-SEC-005, ERR-AUTH-461
+#[tokio::test]
+async fn a_second_factor_is_asked_of_one_member_from_the_next_request_on_and_of_nobody_else() {
+    let acme = Acme::new().await;
+    let owner = acme.session().await.access;
+    let ben = acme.member(&owner, "ben@acme.example", Role::User).await;
+    acme.member(&owner, "cat@acme.example", Role::Administrator).await;
+    let bens = Session::of(&acme.log_in("ben@acme.example", PASSWORD).await.is(StatusCode::OK));
+    let cats = Session::of(&acme.log_in("cat@acme.example", PASSWORD).await.is(StatusCode::OK)).access;
+    let id = |person: Uuid| aggregates::membership::id_of(acme.tenant.id.into(), person.into());
+    let asks = |by: &str, person: Uuid, mfa_required: bool| {
+        let path = format!("/api/v1/memberships/{}", id(person));
+        acme.app.patch(&path, json!({"mfa_required": mfa_required})).by(by).send()
+    };
+    let own = |token: &str| acme.app.get("/api/v1/tenants/me").by(token).send();
+    own(&bens.access).await.is(StatusCode::OK);
+    asks(&cats, ben, true).await.is(StatusCode::OK);
+    lacks_a_second_factor(own(&bens.access).await, "enrol");
+    own(&owner).await.is(StatusCode::OK);
+    own(&cats).await.is(StatusCode::OK);
+    acme.app.settled().await;
+    let listed = acme.app.get("/api/v1/memberships").by(&owner).send().await.is(StatusCode::OK);
+    for item in listed.body["items"].as_array().expect("items") {
+        assert_eq!(item["mfa_required"], json!(item["person"] == json!(ben)), "{item}");
+    }
+    // What is asked of owners is the owners' to say.
+    asks(&cats, acme.tenant.owner, true).await.refused(403, "ERR-AUTH-403", "forbidden");
+    // With a second factor they are in, until it is asked no more.
+    let factor = enrol(&acme.app, &bens.access).await;
+    lacks_a_second_factor(own(&bens.access).await, "log_in");
+    let inside = log_in_with_second_factor(&acme, "ben@acme.example", factor).await;
+    own(&inside.access).await.is(StatusCode::OK);
+    asks(&owner, ben, false).await.is(StatusCode::OK);
+    own(&bens.access).await.is(StatusCode::OK);
+}
+
+/// Who may change memberships because they were given that may not free themselves of what is asked of them.
+#[tokio::test]
+async fn a_second_factor_is_asked_of_members_by_owners_and_administrators_only() {
+    let acme = Acme::new().await;
+    let owner = acme.session().await.access;
+    let ben = acme.member(&owner, "ben@acme.example", Role::User).await;
+    let path =
+        format!("/api/v1/memberships/{}", aggregates::membership::id_of(acme.tenant.id.into(), ben.into()));
+    let grant =
+        acme.app.put(&format!("{path}/permissions/memberships:update"), json!({})).by(&owner).send().await;
+    assert!(grant.status.is_success(), "{}", grant.text);
+    let bens = Session::of(&acme.log_in("ben@acme.example", PASSWORD).await.is(StatusCode::OK)).access;
+    let change = |body: Value| acme.app.patch(&path, body).by(&bens).send();
+    change(json!({"kind": "client"})).await.is(StatusCode::OK);
+    change(json!({"mfa_required": false})).await.refused(403, "ERR-AUTH-403", "forbidden");
 }

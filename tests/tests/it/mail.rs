@@ -333,6 +333,21 @@ async fn an_invitation_that_another_one_replaced_and_one_without_a_link_are_not_
     assert!(office.received().is_empty(), "the former link is void");
 }
 
+/// FR-AUTH-004
+#[tokio::test]
+async fn a_link_to_reset_a_password_is_not_mailed_once_the_password_is_another_one() {
+    let office = PostOffice::open();
+    let acme = Acme::mailing(&office).await;
+    office.refuse([451]);
+    acme.ask_for_reset().await;
+    let job = acme.job("waiting", "smtp_451").await;
+    let hash = Some("$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$aGFzaA".parse().unwrap());
+    acme.person(UserCommand::AcceptInvitation { hash, first_name: None, last_name: None }).await;
+    assert!(acme.app.server.jobs.retry(job.id).await.unwrap());
+    acme.job("done", "").await;
+    assert!(office.received().is_empty(), "the link is void");
+}
+
 /// CON-COMP-001
 #[tokio::test]
 async fn somebody_who_was_forgotten_is_not_written_to() {

@@ -78,6 +78,7 @@ fn a_full_history() -> Vec<Envelope> {
             1,
             MembershipEvent::KindChanged { from: MembershipKind::Staff, to: MembershipKind::Client },
         ),
+        to_membership(1, 1, MembershipEvent::SecurityChanged { mfa_required: true }),
         to_membership(1, 1, MembershipEvent::Disabled {}),
         to_membership(1, 1, MembershipEvent::Enabled {}),
         to_tenant(

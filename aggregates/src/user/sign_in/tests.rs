@@ -9,23 +9,23 @@ use crate::user::{User, UserCommand};
 
 const ARGON: &str = "$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ$";
 
-fn ann() -> PersonId {
+pub(super) fn ann() -> PersonId {
     id(2).into()
 }
 
-fn hash(of: &str) -> PasswordHash {
+pub(super) fn hash(of: &str) -> PasswordHash {
     format!("{ARGON}{of}").parse().unwrap()
 }
 
-fn secret_hash(of: char) -> SecretHash {
+pub(super) fn secret_hash(of: char) -> SecretHash {
     of.to_string().repeat(64).parse().unwrap()
 }
 
-fn p<T>(value: T) -> Personal<T> {
+pub(super) fn p<T>(value: T) -> Personal<T> {
     Personal::new(ann(), value)
 }
 
-fn session(number: u128) -> SessionId {
+pub(super) fn session(number: u128) -> SessionId {
     id(0x500 + number).into()
 }
 
@@ -52,16 +52,17 @@ fn given(events: impl IntoIterator<Item = UserEvent>) -> Given<User> {
 }
 
 /// A person with a password, and what happened since.
-fn and_then(events: impl IntoIterator<Item = UserEvent>) -> Given<User> {
+pub(super) fn and_then(events: impl IntoIterator<Item = UserEvent>) -> Given<User> {
     given(with_password().into_iter().chain(events))
 }
 
-fn log_in(number: u128, now: i64) -> LogIn {
+pub(super) fn log_in(number: u128, now: i64) -> LogIn {
     LogIn {
         session: session(number),
         tenant: None,
         checked: Checked::Password(hash("a")),
         second_factor: None,
+        asks_if_unusual: true,
         device: id(7),
         origin: None,
         token_hash: secret_hash('1'),
@@ -81,10 +82,12 @@ fn logged_in(number: u128, now: i64, new_device: bool) -> UserEvent {
         token_hash: secret_hash('1'),
         at: at(now),
         expires_at: at(now + 7 * DAY),
+        risk: vec![],
+        challenge: None,
     }
 }
 
-fn wish(login: LogIn) -> UserCommand {
+pub(super) fn wish(login: LogIn) -> UserCommand {
     UserCommand::LogIn(Box::new(login))
 }
 
@@ -121,7 +124,7 @@ fn step(now: i64) -> u64 {
     u64::try_from(at(now).timestamp()).unwrap() / TOTP_STEP_S
 }
 
-fn enrolled(now: i64) -> UserEvent {
+pub(super) fn enrolled(now: i64) -> UserEvent {
     UserEvent::MfaEnrolled {
         secret: p(secret()),
         step: step(now),
@@ -254,32 +257,10 @@ fn one_session_or_all_of_them_end() {
 #[test]
 fn the_sessions_that_reach_a_tenant_end() {
     let in_tenant = |number, of: Option<u128>| {
-        let UserEvent::LoginSucceeded {
-            session,
-            method,
-            device,
-            new_device,
-            origin,
-            token_hash,
-            at,
-            expires_at,
-            ..
-        } = logged_in(number, 0, number == 1)
-        else {
-            unreachable!()
-        };
-        let tenant = of.map(|of| id(of).into());
-        UserEvent::LoginSucceeded {
-            session,
-            tenant,
-            method,
-            device,
-            new_device,
-            origin,
-            token_hash,
-            at,
-            expires_at,
-        }
+        let mut event = logged_in(number, 0, number == 1);
+        let UserEvent::LoginSucceeded { tenant, .. } = &mut event else { unreachable!() };
+        *tenant = of.map(|of| id(of).into());
+        event
     };
     let because = SessionEnd::Administrator;
     and_then([in_tenant(1, Some(0xa)), in_tenant(2, Some(0xb)), in_tenant(3, None)])

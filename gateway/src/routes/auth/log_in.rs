@@ -12,8 +12,8 @@ use crate::extract::Write;
 use crate::passwords::Password;
 use crate::problem::Problem;
 use crate::sign_in::{
-    self, Begin, Begun, SessionTokens, begin, invalid_credentials, may_try, second_factor_wanted, settle,
-    tenant_of_session,
+    self, Begin, Begun, SessionTokens, begin, invalid_credentials, may_try, risk, second_factor_wanted,
+    settle, tenant_of_session,
 };
 use crate::slowdown::Outcome;
 use crate::tickets::Challenge;
@@ -37,7 +37,8 @@ pub struct LogIn {
 /// Sign in
 ///
 /// Unknown address, wrong password and disabled person have one answer, and it takes as long. If the person has a second
-/// factor the answer is ERR-AUTH-461 with a `challenge` for `POST /auth/login/mfa`. Failures slow further attempts down
+/// factor the answer is ERR-AUTH-461 with a `challenge` for `POST /auth/login/mfa`; and so it is if the login is unusual (new
+/// device, network, hour, pace) and they have none: then `methods` is `["email_code"]`, and a code is mailed. Failures slow further attempts down
 /// (ERR-RATE-429 `slow_down`); a device that signed in before is not slowed down by what strangers try.
 #[utoipa::path(
     post,
@@ -93,15 +94,25 @@ pub async fn log_in(mut write: Write<LogIn>) -> Result<Response, Problem> {
     if known.state.sign_in.has_second_factor() {
         return Err(second_factor_wanted(&app, &challenge, known));
     }
+    if risk::asks(&write, known, &challenge) {
+        let (Ok(told) | Err(told)) = risk::challenge_by_mail(&mut write, known, checked, &challenge).await;
+        return Err(told);
+    }
     let tenant = tenant_of_session(&app, person, asked)?;
-    let checked = Checked::Password(checked);
-    let wish = Begin { person, tenant, checked, device, second_factor: None };
+    let wish =
+        Begin { person, tenant, checked: Checked::Password(checked.clone()), device, second_factor: None };
     match begin(&mut write, wish, &account).await? {
         Begun::Session(response) => Ok(*response),
         // It was enrolled a moment ago.
         Begun::SecondFactorRequired => {
             let known = sign_in::by_id(&app, person).await?.ok_or_else(invalid_credentials)?;
             Err(second_factor_wanted(&app, &challenge, &known))
+        }
+        // Another login began a moment ago.
+        Begun::MailedCodeRequired => {
+            let (Ok(told) | Err(told)) =
+                risk::challenge_by_mail(&mut write, known, checked, &challenge).await;
+            Err(told)
         }
         Begun::SecondFactorWrong | Begun::Refused => Err(invalid_credentials()),
     }

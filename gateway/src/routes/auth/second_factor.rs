@@ -20,12 +20,14 @@ use crate::tickets::{Challenge, no_ticket};
 #[serde(deny_unknown_fields)]
 #[schema(as = ShowSecondFactor, example = json!({"challenge": "AZLwwWoAcACAAAAAAAAAAg", "code": "287082"}))]
 pub struct Show {
-    /// What ERR-AUTH-461 said; good for five minutes.
+    /// What ERR-AUTH-461 said; good for five minutes, with a mailed code for ten.
     challenge: String,
-    /// The six digits that the authenticator shows. This, a recovery code or a passkey's answer.
+    /// The six digits that the authenticator shows. One of these four.
     code: Option<String>,
     /// One of those that were shown once; it is used up.
     recovery_code: Option<String>,
+    /// The eight digits that were mailed, where `methods` said so. No second factor: what asks for one goes on asking.
+    email_code: Option<String>,
     /// `AuthenticationResponseJSON` (WebAuthn Level 3, §5.1.8): what a passkey answered to the options that ERR-AUTH-461
     /// said as `passkey`.
     #[schema(value_type = Option<Object>)]
@@ -54,16 +56,22 @@ pub async fn second_factor(mut write: Write<Show>) -> Result<Response, Problem> 
     let challenge = tickets.read_challenge(&write.body.challenge, write.now()).ok_or_else(no_ticket)?;
     let person = challenge.person;
     let body = &mut write.body;
-    let given = match (body.code.take(), body.recovery_code.take(), body.passkey.take()) {
-        (Some(code), None, None) => Given::Factor(SecondFactor::Totp(code)),
-        (None, Some(code), None) => {
+    let Show { code, recovery_code, email_code, passkey, .. } = body;
+    let given = match (code.take(), recovery_code.take(), email_code.take(), passkey.take()) {
+        (Some(code), None, None, None) => Given::Factor(SecondFactor::Totp(code)),
+        (None, Some(code), None, None) => {
             Given::Factor(SecondFactor::RecoveryCode(tickets.recovery_hash(person, &code)))
         }
-        (None, None, Some(answer)) => Given::Passkey(Box::new(answer)),
+        (None, None, Some(code), None) => {
+            let challenge = challenge.mailed.ok_or_else(no_ticket)?;
+            let hash = app.sign_in.links.login_code_hash(person, challenge, &code);
+            Given::Factor(SecondFactor::MailedCode { challenge, hash })
+        }
+        (None, None, None, Some(answer)) => Given::Passkey(Box::new(answer)),
         _ => {
             return Err(Problem::field(
                 "/code",
-                "give a code, a recovery code or a passkey's answer, and one only",
+                "give a code, a recovery code, a mailed code or a passkey's answer, and one only",
             ));
         }
     };
@@ -74,13 +82,15 @@ pub async fn second_factor(mut write: Write<Show>) -> Result<Response, Problem> 
         Ok(Begun::Session(_)) => Outcome::Succeeded,
         Ok(Begun::SecondFactorWrong) => Outcome::Failed,
         // The code was not looked at.
-        Ok(Begun::SecondFactorRequired | Begun::Refused) | Err(_) => Outcome::NotTried,
+        Ok(Begun::SecondFactorRequired | Begun::MailedCodeRequired | Begun::Refused) | Err(_) => {
+            Outcome::NotTried
+        }
     };
     settle(&write, pass, outcome, Some(person));
     match begun? {
         Begun::Session(response) => Ok(*response),
         Begun::SecondFactorWrong => Err(invalid_credentials()),
-        Begun::SecondFactorRequired | Begun::Refused => Err(no_ticket()),
+        Begun::SecondFactorRequired | Begun::MailedCodeRequired | Begun::Refused => Err(no_ticket()),
     }
 }
 

@@ -19,5 +19,5 @@ use crate::view::{SessionList, SessionView};
 pub async fn sessions(read: Read) -> Result<Response, Problem> {
     let (person, session) = read.caller.signed_in()?;
     let known = sign_in::by_id(&read.app, person).await?.ok_or_else(Problem::not_found)?;
-    Ok(read.show(&SessionView::list(&known, Some(session), None, read.now())))
+    Ok(read.show(&SessionView::list(&read.app.access.memory, &known, Some(session), None, read.now())))
 }

@@ -25,6 +25,7 @@ pub async fn list(read: Read) -> Result<Response, Problem> {
     let access = read.app.access.current(false)?;
     Ok(listing.page(page, |row| {
         let given = access.grants(row.id);
-        MembershipView::of(row, given)
+        let mfa_required = access.membership_by_id(row.id).is_some_and(|member| member.mfa_required);
+        MembershipView::of(row, given, mfa_required)
     }))
 }

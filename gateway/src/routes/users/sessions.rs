@@ -28,5 +28,5 @@ pub async fn sessions(Path(id): Path<Uuid>, read: Read) -> Result<Response, Prob
     member.ok_or_else(Problem::not_found)?;
     let known = sign_in::by_id(&read.app, person).await?.ok_or_else(Problem::not_found)?;
     let current = read.caller.session.map(|session| session.id);
-    Ok(read.show(&SessionView::list(&known, current, Some(tenant), read.now())))
+    Ok(read.show(&SessionView::list(&read.app.access.memory, &known, current, Some(tenant), read.now())))
 }
