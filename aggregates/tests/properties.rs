@@ -401,6 +401,7 @@ fn passkey_command() -> impl Strategy<Value = UserCommand> {
                 tenant: None,
                 checked: Checked::Passkey(checked),
                 second_factor: None,
+                asks_if_unusual: true,
                 device: Uuid::nil(),
                 origin: None,
                 token_hash: "0".repeat(64).parse().unwrap(),

@@ -117,9 +117,9 @@ pub fn api_key(data: &[u8]) -> bool {
     let text = String::from_utf8_lossy(data);
     let Some(key) = ApiKey::parse(&text) else { return false };
     assert_eq!(*key.reveal(), text, "what is accepted can be told again, to the letter");
-    assert!(key.matches(&key.hash()) && text.contains(key.prefix().as_str()));
+    assert!(key.matches(Some(&key.hash())) && text.contains(key.prefix().as_str()));
     let other = ApiKey::new(key.id, &KEY);
-    assert_eq!(other.matches(&key.hash()), *other.reveal() == text, "only its own secret opens it");
+    assert_eq!(other.matches(Some(&key.hash())), *other.reveal() == text, "only its own secret opens it");
     true
 }
 

@@ -38,6 +38,8 @@ use crate::token::{Grant, TTL_MAX};
 use crate::view::audience::{EVERYONE, STRANGER};
 use crate::view::fields::{body, fields, given};
 
+pub use risk::SignInRisk;
+
 /// How many links are made at once for whoever asks without saying who they are; more requests get none.
 const LINKS_UNDER_WAY_MAX: usize = 64;
 

@@ -83,6 +83,8 @@ fn login(session: u128) -> UserEvent {
         token_hash: "0".repeat(64).parse().unwrap(),
         at: at(0),
         expires_at: at(100),
+        risk: vec![],
+        challenge: None,
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::shown::Shown;
 use crate::tickets::{Challenge, REFRESH_PREFIX};
 
 fn fuzz(below: &str) -> PathBuf {
@@ -37,7 +38,13 @@ fn ours() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let session = (PERSON, SessionId(Uuid::from_u128(1)), None);
     let token = |authenticated_at| {
         let secret = Zeroizing::new([9; 32]);
-        let token = tickets.first_refresh_token(session, Position(7), authenticated_at, true, secret);
+        let token = tickets.first_refresh_token(
+            session,
+            Position(7),
+            authenticated_at,
+            Shown::PasswordAndCode,
+            secret,
+        );
         tickets.refresh_text(&token).to_string()
     };
     let hash = "$argon2id$x".parse().unwrap();

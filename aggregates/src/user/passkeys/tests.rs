@@ -110,6 +110,7 @@ fn wish(number: u128, checked: Checked, second_factor: Option<SecondFactor>, now
         tenant: None,
         checked,
         second_factor,
+        asks_if_unusual: true,
         device: id(7),
         origin: None,
         token_hash: secret_hash('1'),
@@ -137,6 +138,8 @@ fn logged_in(number: u128, method: LoginMethod, now: i64) -> UserEvent {
         token_hash: secret_hash('1'),
         at: at(now),
         expires_at: at(now + 7 * DAY),
+        risk: vec![],
+        challenge: None,
     }
 }
 

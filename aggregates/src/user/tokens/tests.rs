@@ -77,6 +77,8 @@ fn session_began() -> UserEvent {
         token_hash: hash('1'),
         at: at(0),
         expires_at: at(DAY),
+        risk: vec![],
+        challenge: None,
     }
 }
 

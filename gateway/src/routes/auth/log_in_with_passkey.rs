@@ -76,13 +76,17 @@ pub async fn log_in_with_passkey(mut write: Write<LogIn>) -> Result<Response, Pr
     };
     let outcome = match &begun {
         Ok(Begun::Session(_)) => Outcome::Succeeded,
-        Ok(Begun::Refused | Begun::SecondFactorWrong | Begun::SecondFactorRequired) => Outcome::Failed,
+        Ok(_) => Outcome::Failed,
         Err(_) => Outcome::NotTried,
     };
     settle(&write, pass, outcome, found.map(|known| known.person));
     match begun? {
         Begun::Session(response) => Ok(*response),
-        Begun::Refused | Begun::SecondFactorWrong | Begun::SecondFactorRequired => Err(invalid_credentials()),
+        // A passkey is asked for nothing more.
+        Begun::Refused
+        | Begun::SecondFactorWrong
+        | Begun::SecondFactorRequired
+        | Begun::MailedCodeRequired => Err(invalid_credentials()),
     }
 }
 
