@@ -447,6 +447,8 @@ mod tests {
         assert_eq!(tickets.read_challenge(&text, now() + CHALLENGE_TTL), None);
         assert_eq!(Tickets::new(&[4; 32]).read_challenge(&text, now()), None);
         assert!(tickets.read_refresh(&format!("{REFRESH_PREFIX}{}", *text)).is_none());
+        let mailed = challenge.by_mail(Uuid::from_u128(9), now() + TimeDelta::minutes(10));
+        assert_eq!(tickets.read_challenge(&tickets.challenge_text(&mailed), now()), Some(mailed));
 
         let (secret, enrolment) = tickets.enrolment(person(), now());
         assert_eq!(tickets.read_enrolment(person(), &enrolment, now()), Some(secret));

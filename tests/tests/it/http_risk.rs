@@ -163,7 +163,7 @@ async fn a_login_from_a_new_device_in_a_new_network_goes_on_with_a_code_that_is_
     }
     // The other device was at home a moment ago.
     let unusual = json!(["new_device", "new_network", "impossible_pace"]);
-    assert_eq!(town.reasons("user.login_challenged", "LoginChallenged").await, [unusual.clone()]);
+    assert_eq!(town.reasons("user.login_challenged", "LoginChallenged").await, std::slice::from_ref(&unusual));
     let begun = town.reasons("user.login_succeeded", "LoginSucceeded").await;
     assert_eq!(begun, [Value::Null, unusual, Value::Null, Value::Null, Value::Null]);
     // The audit trail tells of it by that event, as the person's.
