@@ -18,6 +18,7 @@ use engine::feed::FeedError;
 use engine::journal::ReadError;
 use kernel::{ApplicationId, KeyId, PersonId, Position, PositionToken, SessionId, ShardId, TenantId};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::authenticate::{stands_in_tenant, still_stands};
@@ -35,6 +36,11 @@ use past::Past;
 /// Every endpoint, as its rules are.
 static ENDPOINTS: LazyLock<Vec<Arc<Endpoint>>> =
     LazyLock::new(|| url_map().endpoints().map(Arc::clone).collect());
+
+/// How many explanations a node makes at once: each reads what may be a long past, and leaves the database to others.
+const AT_ONCE_MAX: usize = 8;
+
+static UNDER_WAY: Semaphore = Semaphore::const_new(AT_ONCE_MAX);
 
 /// The endpoint that an action is the name of.
 pub fn endpoint(action: &str) -> Option<Arc<Endpoint>> {
@@ -115,13 +121,14 @@ impl Moment {
 /// them, and who acted for others has no name.
 ///
 /// # Errors
-/// ERR-RES-404: whoever asks may not know of the subject. ERR-SYS-503: the journal can't be read.
+/// ERR-RES-404: whoever asks may not know of the subject. ERR-SYS-503: the journal can't be read, or eight are under way.
 pub async fn explain(
     app: &App,
     about: &About,
     moment: Moment,
     within: Option<TenantId>,
 ) -> Result<ExplanationView, Problem> {
+    let _turn = UNDER_WAY.try_acquire().map_err(|_| Problem::unavailable("overloaded"))?;
     let past = Past::up_to(app, about, moment).await?;
     if within.is_some() && !past.knows_subject(about) {
         return Err(Problem::hidden());

@@ -138,3 +138,18 @@ fn every_action_can_be_asked_about() {
     }
     assert!(endpoint("users:fly").is_none());
 }
+
+#[tokio::test]
+async fn no_more_explanations_than_a_few_are_made_at_once() {
+    let house = crate::testing::House::new().await;
+    let router = house.router(url_map());
+    let path = format!("/api/v1/explain?tenant={}", crate::testing::TENANT);
+    let asked = || {
+        let body = json!({"subject": {"type": "user", "id": Uuid::from_u128(1)}, "action": "users:list"});
+        crate::testing::Ask::new(&router, "POST", &path).bearer(&house.operator()).json(&body).send()
+    };
+    let all = UNDER_WAY.acquire_many(AT_ONCE_MAX as u32).await.unwrap();
+    assert_eq!(asked().await.problem(), (503, "ERR-SYS-503", "overloaded"));
+    drop(all);
+    assert_eq!(asked().await.body["detail"], "session_expired");
+}

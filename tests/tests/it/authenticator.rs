@@ -1,5 +1,7 @@
 //! Somebody else's authenticator and browser, in software: passkeys as 1Password makes them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use passkey::authenticator::{Authenticator, UiHint, UserCheck, UserValidationMethod};
 use passkey::client::{Client, DefaultClientData};
 use passkey::crypto::rust_crypto::RustCryptoBackend;
@@ -60,7 +62,7 @@ impl Device {
         let mut client = Client::new(self.authenticator());
         let made = client.register(&origin, options, DefaultClientData).await.expect("a passkey is made");
         self.passkey.clone_from(client.authenticator().store());
-        serde_json::to_value(made).expect("it is JSON")
+        to_json(serde_json::to_value(made).expect("it is JSON"))
     }
 
     /// `navigator.credentials.get` on a page of this origin.
@@ -70,6 +72,18 @@ impl Device {
         let mut client = Client::new(self.authenticator());
         let answer = client.authenticate(&origin, options, DefaultClientData).await.expect("it answers");
         self.passkey.clone_from(client.authenticator().store());
-        serde_json::to_value(answer).expect("it is JSON")
+        to_json(serde_json::to_value(answer).expect("it is JSON"))
+    }
+}
+
+/// `PublicKeyCredential.toJSON`: bytes are base64url, where this authenticator lists them.
+fn to_json(value: Value) -> Value {
+    match value {
+        Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_u64) => {
+            let byte = |item: &Value| item.as_u64().and_then(|byte| u8::try_from(byte).ok()).expect("a byte");
+            URL_SAFE_NO_PAD.encode(items.iter().map(byte).collect::<Vec<_>>()).into()
+        }
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, to_json(value))).collect(),
+        other => other,
     }
 }

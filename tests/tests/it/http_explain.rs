@@ -9,6 +9,8 @@ use uuid::Uuid;
 
 use crate::app::{Answer, PATIENCE, TestApp, TestTenant};
 use crate::engine_postgres::context;
+use crate::http_sign_in::PASSWORD;
+use crate::layout::{read, root};
 
 const MANAGERS: &str = "managers-run-their-tenant";
 const GIVEN: &str = "members-do-what-they-were-given";
@@ -435,4 +437,50 @@ async fn of_a_session_it_is_told_whether_it_had_begun_and_what_ended_it() {
     allowed(&why(json!({"as_of": begun["position"]})).await, &[MANAGERS]);
     let other = why(json!({"session": Uuid::from_u128(5)})).await;
     denied(&other, "session_expired", &[]);
+}
+
+/// What differs from run to run: ids, times and positions.
+fn redacted(value: &Value) -> Value {
+    match value {
+        Value::String(text) => {
+            let of_stream = text.split_once('/').filter(|(_, id)| id.parse::<Uuid>().is_ok());
+            let is_id = text.parse::<Uuid>().is_ok();
+            let is_position = text.parse::<kernel::PositionToken>().is_ok();
+            match of_stream {
+                Some((kind, _)) => json!(kind),
+                None if is_id || is_position || text.parse::<DateTime<Utc>>().is_ok() => json!("…"),
+                None => value.clone(),
+            }
+        }
+        Value::Array(items) => items.iter().map(redacted).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, field)| (name.clone(), redacted(field))).collect(),
+        _ => value.clone(),
+    }
+}
+
+/// The page shows what the server answers, with some of the facts.
+#[tokio::test]
+async fn the_page_about_explanations_shows_a_true_answer() {
+    let page = read(&root().join("docs/explain.md"));
+    let shown = page.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    let shown = redacted(&serde_json::from_str(shown).expect("the example is JSON"));
+    let acme = Acme::new().await;
+    let body = json!({"email": "ben@acme.example", "role": "administrator"});
+    let ben = acme.app.post("/api/v1/users", body).by(&acme.owner).send().await.is(StatusCode::CREATED).id();
+    let accepts = json!({"token": acme.app.invitation(acme.tenant.id, ben).await, "password": PASSWORD});
+    acme.app.post("/auth/invitations/accept", accepts).send().await.is(StatusCode::OK);
+    acme.put(&acme.owner, &format!("/api/v1/users/{ben}/role"), json!({"role": "user"})).await;
+    let change = fact(&acme.why(ben, "users:invite", json!({})).await, "membership.role")["event"].clone();
+    let told = redacted(&acme.why(ben, "users:invite", json!({"as_of": just_before(&change)})).await);
+    for (name, shown) in shown.as_object().expect("an object") {
+        if name == "facts" {
+            for one in shown.as_array().expect("facts") {
+                assert!(told["facts"].as_array().expect("facts").contains(one), "{one:#}\n{told:#}");
+            }
+        } else {
+            assert_eq!(shown, &told[name], "{name}");
+        }
+    }
+    let names = |of: &Value| of.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&shown), names(&told));
 }

@@ -1,6 +1,6 @@
 //! Unusual logins over HTTP: who is asked for a code that is mailed, what it is worth, and what is written of it.
 
-use aggregates::user::{ChallengeLogin, LogIn, User, UserCommand};
+use aggregates::user::{ChallengeLogin, Checked, LogIn, User, UserCommand};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -9,7 +9,6 @@ use gateway::sign_in::by_id;
 use gateway::tickets::Challenge;
 use kernel::{Origin, PersonId, SessionId};
 use reqwest::StatusCode;
-use schemas::values::LoginMethod;
 use serde_json::{Value, json};
 use totp_rs::{Builder, Secret};
 use uuid::Uuid;
@@ -163,7 +162,10 @@ async fn a_login_from_a_new_device_in_a_new_network_goes_on_with_a_code_that_is_
     }
     // The other device was at home a moment ago.
     let unusual = json!(["new_device", "new_network", "impossible_pace"]);
-    assert_eq!(town.reasons("user.login_challenged", "LoginChallenged").await, std::slice::from_ref(&unusual));
+    assert_eq!(
+        town.reasons("user.login_challenged", "LoginChallenged").await,
+        std::slice::from_ref(&unusual)
+    );
     let begun = town.reasons("user.login_succeeded", "LoginSucceeded").await;
     assert_eq!(begun, [Value::Null, unusual, Value::Null, Value::Null, Value::Null]);
     // The audit trail tells of it by that event, as the person's.
@@ -363,8 +365,7 @@ async fn a_new_device_at_an_odd_hour_is_asked_also_where_its_person_always_is() 
         town.wish(UserCommand::LogIn(Box::new(LogIn {
             session: SessionId(Uuid::from_u128(day.unsigned_abs().into())),
             tenant: None,
-            method: LoginMethod::Password,
-            checked: checked.clone(),
+            checked: Checked::Password(checked.clone()),
             second_factor: None,
             asks_if_unusual: false,
             device: Uuid::from_u128(7),
