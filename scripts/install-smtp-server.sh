@@ -7,7 +7,7 @@ VENV="$TARGET_DIR/smtp-server"
 WANTED=tests/foreign/smtp/requirements.txt
 
 # The copy is made last, so half an installation is begun anew.
-cmp -s "$WANTED" "$VENV/installed.txt" && [ -x "$VENV/bin/python" ] && exit 0
+cmp -s "$WANTED" "$VENV/installed.txt" && "$VENV/bin/python" -c "import aiosmtpd" 2>/dev/null && exit 0
 have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null || {
     say "Installing Python"
     apt_install python3 python3-venv || die "the mail server of the tests needs Python with venv. \
@@ -15,5 +15,6 @@ Ask an administrator for: apt-get install python3 python3-venv"
 }
 say "Installing aiosmtpd into $VENV"
 python3 -m venv --clear "$VENV"
-"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$WANTED" >&2
+"$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$WANTED" >&2 ||
+    die "aiosmtpd could not be fetched from the package index; PIP_INDEX_URL names another one."
 cp "$WANTED" "$VENV/installed.txt"

@@ -9,7 +9,6 @@ NEXTEST_VERSION=0.9.151
 require_rust
 require_build_tools
 scripts/install-postgres.sh
-scripts/install-smtp-server.sh
 
 # What a developer's shell happens to hold must not decide what a test sees.
 postgres_data_dir="$TENANTRY_DATA_DIR"
@@ -69,6 +68,7 @@ for component in rustfmt clippy; do
         die "rustup component add $component failed; $component is needed."
 done
 
+step "mail server of the tests" scripts/install-smtp-server.sh
 step "format" cargo fmt --all --check
 step "clippy" cargo clippy --workspace --all-targets -- -D warnings
 # The binaries first: tests run them.

@@ -173,13 +173,15 @@ pub enum UserCommand {
         code: String,
         recovery_codes: Vec<SecretHash>,
         /// All sessions but this one end.
-        by: Option<SessionId>,
+        by: SessionId,
         now: DateTime<Utc>,
     },
     ReplaceRecoveryCodes {
         recovery_codes: Vec<SecretHash>,
     },
     RemoveMfa,
+    /// What somebody lost, or somebody else added: every second factor, and whatever rests on one. They sign in by password.
+    ResetSecondFactors,
     IssueToken(Box<IssueToken>),
     /// One that ended, or never was, is void already.
     RevokeToken {
@@ -383,7 +385,8 @@ impl Decider for User {
                 let none = known()?.sign_in.totp.is_none();
                 Ok(unless(none, || UserEvent::MfaRemoved {}))
             }
-            UserCommand::IssueToken(wish) => Ok(enabled()?.issue_token(*wish)?),
+            UserCommand::ResetSecondFactors => Ok(known()?.sign_in.reset_second_factors()),
+            UserCommand::IssueToken(wish) => enabled()?.issue_token(*wish),
             UserCommand::RevokeToken { token } => Ok(known()?.tokens.revoke(token)),
             UserCommand::Passkey(wish) => {
                 let user = enabled()?;

@@ -47,6 +47,7 @@ impl Delivery {
         let headers = response.headers_mut();
         headers.insert(header::ETAG, self.tag.clone());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        headers.insert(header::VARY, HeaderValue::from_static("authorization, x-org"));
         if let Some(age_s) = self.age_s {
             headers.insert(header::AGE, HeaderValue::from(age_s));
         }

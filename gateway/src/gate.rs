@@ -250,6 +250,12 @@ impl<'a> Knowledge<'a> {
         }
     }
 
+    /// A personal token counts as one that showed a second factor while its person has one; a session is short.
+    fn has_it_still(&self, caller: &Caller) -> bool {
+        let limited = caller.limited.as_ref().and_then(|_| caller.person());
+        limited.is_none_or(|person| self.access.has_second_factor(person))
+    }
+
     /// Whether a caller is let in. `target`: the tenant it is about, or why that can't be told.
     pub(crate) fn weigh<'q>(
         &self,
@@ -264,7 +270,7 @@ impl<'a> Knowledge<'a> {
             caller,
             kind,
             holds,
-            mfa: caller.second_factor(),
+            mfa: caller.second_factor() && self.has_it_still(caller),
             resource,
             connected,
             mutates: endpoint.mutates,

@@ -249,7 +249,10 @@ pub async fn set_status<B>(
             let decision = Decision::Loss(OwnershipLoss::Disabled);
             (decide(write, member, decision).await?, MembershipCommand::Disable)
         }
-        (false, Role::Owner) => (decide(write, member, Decision::Gain).await?, MembershipCommand::Enable),
+        (false, Role::Owner) => {
+            may_give(&write.caller, Role::Owner)?;
+            (decide(write, member, Decision::Gain).await?, MembershipCommand::Enable)
+        }
         (false, _) => (write, MembershipCommand::Enable),
     };
     let receipt = write.dispatch::<Membership>(member.membership.0, command).await?;
@@ -266,35 +269,54 @@ pub async fn remove<B>(write: Write<B>, member: MemberAccess) -> Result<(Write<B
     Ok((write, receipt))
 }
 
-/// Takes a person out of every tenant, by their own wish. Each step is known again when the request is repeated.
-///
-/// # Errors
-/// ERR-VAL-422 `last_owner`: found before anything is done, but for a race with another owner's loss. ERR-SYS-503.
-pub async fn leave_all<B>(write: &mut Write<B>, person: PersonId) -> Result<(), Problem> {
-    let unknown = || Problem::unavailable("access_unknown");
-    let memberships = write.app.access.current(false)?.memberships(person).ok_or_else(unknown)?;
-    for member in &memberships {
-        let looked = write.app.engine.look::<Tenant>(member.tenant.0).await;
-        let (tenant, _) = looked.map_err(|_| Problem::unavailable("database"))?;
-        let owners = tenant.existing().map(|tenant| &tenant.owners);
-        if owners.is_some_and(|owners| owners.len() == 1 && owners.contains_key(&person)) {
-            return Err(Problem::rule("last_owner"));
-        }
-    }
-    let from = write.tenant;
-    for member in &memberships {
-        // What happens in a tenant is told there.
-        write.tenant = Some(member.tenant);
-        let left = leave(write, *member).await;
-        write.tenant = from;
-        left?;
-    }
-    Ok(())
+/// A membership that is about to be left.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaving {
+    member: MemberAccess,
+    /// The tenant counts them among its owners, and has to be asked.
+    owns: bool,
 }
 
-async fn leave<B>(write: &Write<B>, member: MemberAccess) -> Result<(), Problem> {
+/// What a person leaves who wants to be forgotten.
+///
+/// # Errors
+/// ERR-VAL-422 `last_owner`, but of a tenant that is gone, or that a stranger registered in their name. ERR-SYS-503.
+pub async fn may_leave_all<B>(write: &Write<B>, person: PersonId) -> Result<Vec<Leaving>, Problem> {
+    let unknown = || Problem::unavailable("access_unknown");
+    let memberships = write.app.access.current(false)?.memberships(person).ok_or_else(unknown)?;
+    let mut leaving = Vec::with_capacity(memberships.len());
+    for member in memberships {
+        let looked = write.app.engine.look::<Tenant>(member.tenant.0).await;
+        let (tenant, _) = looked.map_err(|_| Problem::unavailable("database"))?;
+        let tenant = tenant.existing().filter(|tenant| !tenant.purged && !tenant.unverified);
+        let owns = tenant.is_some_and(|tenant| tenant.owners.contains_key(&person));
+        if owns && tenant.is_some_and(|tenant| tenant.owners.len() == 1) {
+            return Err(Problem::rule("last_owner"));
+        }
+        leaving.push(Leaving { member, owns });
+    }
+    Ok(leaving)
+}
+
+/// Takes a person out of every tenant, who is forgotten already. What can't be done leaves a membership of nobody, which
+/// opens nothing.
+pub async fn leave_all<B>(write: &mut Write<B>, all: &[Leaving]) {
+    let (tenant, role) = (write.tenant, write.caller.role);
+    for leaving in all {
+        // What happens in a tenant is told there, as what they were there.
+        (write.tenant, write.caller.role) = (Some(leaving.member.tenant), Some(leaving.member.role));
+        if let Err(problem) = leave(write, *leaving).await {
+            let membership = leaving.member.membership;
+            tracing::error!(membership.id = %membership, problem.detail = %problem.detail, "a forgotten person is still a member");
+        }
+    }
+    (write.tenant, write.caller.role) = (tenant, role);
+}
+
+async fn leave<B>(write: &Write<B>, leaving: Leaving) -> Result<(), Problem> {
+    let Leaving { member, owns } = leaving;
     let of = member.membership;
-    if member.role == Role::Owner {
+    if owns {
         let because = OwnershipLoss::Removed;
         let command = TenantCommand::RemoveOwner { person: member.person, because };
         let decided = step::<Tenant, _>(write, "give_up", member.tenant.0, &of, command).await?;

@@ -138,6 +138,13 @@ pub fn url_map() -> UrlMap {
             routes!(platform::rotate_keys::rotate_keys),
         )
         .at(
+            Endpoint::delete("/api/operator/users/{id}/mfa", "users:reset_mfa")
+                .roles(OPERATOR)
+                .on("user", "id")
+                .fresh(),
+            routes!(platform::reset_mfa::reset_mfa),
+        )
+        .at(
             Endpoint::delete("/api/operator/users/{id}", "users:forget").roles(OPERATOR).on("user", "id"),
             routes!(platform::forget_user::forget_user),
         )
@@ -653,6 +660,7 @@ pub fn url_map() -> UrlMap {
                 .scope(Scope::AccessRead)
                 .service(Scope::AccessRead.as_str())
                 .tenant(TenantRule::Connected)
+                .when_blocked()
                 .reads(),
             routes!(access::explain::explain),
         )

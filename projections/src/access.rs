@@ -1,5 +1,6 @@
 //! Access in memory: who may still do anything. Folded for every request's checks, so it fails closed.
 
+mod application;
 mod grants;
 mod sign_in;
 mod tenant;
@@ -14,12 +15,11 @@ use kernel::{
     ApplicationId, Envelope, KeyId, MembershipId, PasskeyId, PersonId, Position, RoleId, SessionId, ShardId,
     StreamId, TenantId,
 };
-use schemas::events::{ApplicationEvent, MembershipEvent, TenantEvent, UserEvent};
-use schemas::values::{
-    ApplicationStatus, MembershipKind, MembershipStatus, Role, Scope, SecretHash, UserStatus,
-};
+use schemas::events::{MembershipEvent, TenantEvent, UserEvent};
+use schemas::values::{ApplicationStatus, MembershipKind, MembershipStatus, Role, UserStatus};
 use uuid::Uuid;
 
+pub use application::KeyAccess;
 use grants::GrantBook;
 pub use grants::{MemberGrants, RoleAccess};
 pub use tenant::TenantAccess;
@@ -34,26 +34,6 @@ const ENDED_FOR: TimeDelta = TimeDelta::minutes(30);
 #[derive(Debug, Default)]
 pub struct AccessMemory {
     known: RwLock<Known>,
-}
-
-/// An API key that was issued once. Whoever asks compares the hash and the expiry.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KeyAccess {
-    pub key: KeyId,
-    pub application: ApplicationId,
-    pub hash: SecretHash,
-    pub scopes: BTreeSet<Scope>,
-    pub expires_at: Option<DateTime<Utc>>,
-    pub revoked: bool,
-    /// The application as a whole is disabled.
-    pub application_disabled: bool,
-}
-
-impl KeyAccess {
-    /// True if it opens anything at `now`: not revoked, not expired, its application not disabled.
-    pub fn is_usable(&self, now: DateTime<Utc>) -> bool {
-        !self.revoked && !self.application_disabled && self.expires_at.is_none_or(|end| now < end)
-    }
 }
 
 /// A person's place in a tenant.
@@ -249,42 +229,6 @@ impl AccessMemory {
 impl Known {
     fn is_closed(&self, kind: &'static str, id: Uuid) -> bool {
         !self.closed.is_empty() && self.closed.contains_key(&StreamId::new(kind, id))
-    }
-
-    fn application(
-        &mut self,
-        shard: ShardId,
-        application: ApplicationId,
-        event: ApplicationEvent,
-    ) -> Result<(), FoldError> {
-        match event {
-            ApplicationEvent::Registered { .. } | ApplicationEvent::Enabled {} => {
-                self.applications.insert(application, (shard, false));
-            }
-            ApplicationEvent::Disabled {} => {
-                self.applications.insert(application, (shard, true));
-            }
-            ApplicationEvent::KeyIssued { key, hash, scopes, expires_at, .. } => {
-                let access = KeyAccess {
-                    key,
-                    application,
-                    hash,
-                    scopes,
-                    expires_at,
-                    revoked: false,
-                    application_disabled: false,
-                };
-                self.keys.insert(key, (shard, access));
-            }
-            ApplicationEvent::KeyRevoked { key } => {
-                self.keys.get_mut(&key).ok_or_else(|| unknown("key"))?.1.revoked = true;
-            }
-            ApplicationEvent::KeyRotated { key, expires_at, .. } => {
-                self.keys.get_mut(&key).ok_or_else(|| unknown("key"))?.1.expires_at = Some(expires_at);
-            }
-            ApplicationEvent::Updated { .. } => {}
-        }
-        Ok(())
     }
 
     fn person(&mut self, envelope: &Envelope, id: PersonId, event: UserEvent) -> Result<(), FoldError> {

@@ -27,6 +27,7 @@ const IDENTIFIERS: &[(&str, &str)] = &[
     ("application.key_issued/prefix", "the part of a random secret that is no secret"),
     ("role.created/permissions", "identifiers shared with the applications' source code"),
     ("role.permissions_set/permissions", "identifiers shared with the applications' source code"),
+    ("user.token_issued/permissions", "identifiers shared with the applications' source code"),
     ("membership.permission_granted/permission", "an identifier shared with the applications' source code"),
     ("membership.permission_revoked/permission", "an identifier shared with the applications' source code"),
     ("membership.module_granted/module", "an identifier shared with the catalogue of modules"),

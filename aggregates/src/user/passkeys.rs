@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use kernel::{Claim, ClaimChange, PasskeyId, PersonId, Personal, SessionId};
 use schemas::events::UserEvent;
-use schemas::values::{CredentialId, CredentialRecord, PasskeyName, SecretHash};
+use schemas::values::{CredentialId, CredentialRecord, PasskeyName, SecretHash, SessionEnd};
 use serde::{Deserialize, Serialize};
 
 use super::sign_in::{Decided, SignIn};
@@ -57,7 +57,9 @@ pub struct NewPasskey {
     pub record: CredentialRecord,
     pub counter: u32,
     /// If it is the first second factor, all sessions but this one end.
-    pub by: Option<SessionId>,
+    /// For whoever has no second factor yet; they count with the passkey, or not at all.
+    pub recovery_codes: Vec<SecretHash>,
+    pub by: SessionId,
     pub now: DateTime<Utc>,
 }
 
@@ -168,6 +170,16 @@ impl SignIn {
         }
     }
 
+    pub(super) fn reset_second_factors(&self) -> Vec<UserEvent> {
+        let codes = self.totp.as_ref().map(|_| UserEvent::MfaRemoved {});
+        let passkeys = self.passkeys.iter().map(|(passkey, _)| UserEvent::PasskeyRemoved { passkey });
+        let mut events: Vec<UserEvent> = codes.into_iter().chain(passkeys).collect();
+        if !events.is_empty() {
+            events.push(UserEvent::SessionsRevoked { because: SessionEnd::SecondFactor });
+        }
+        events
+    }
+
     fn add_passkey(&self, of: PersonId, wish: NewPasskey) -> Decided {
         if let Some((known, _)) = self.passkeys.of_credential(&wish.credential) {
             let same = known == wish.passkey;
@@ -179,6 +191,7 @@ impl SignIn {
         if self.passkeys.keys.len() >= PASSKEYS_MAX {
             return Err(UserRejection::TooManyPasskeys);
         }
+        self.goes_on(wish.by, wish.now)?;
         let mut events = vec![UserEvent::PasskeyAdded {
             passkey: wish.passkey,
             name: Personal::new(of, wish.name),
@@ -188,6 +201,11 @@ impl SignIn {
             at: wish.now,
         }];
         if !self.has_second_factor() {
+            // An authenticator gets lost.
+            if self.recovery_codes.is_empty() && !wish.recovery_codes.is_empty() {
+                let recovery_codes = wish.recovery_codes;
+                events.push(UserEvent::RecoveryCodesReplaced { recovery_codes });
+            }
             events.extend(self.end_all_but(wish.by));
         }
         Ok(events)

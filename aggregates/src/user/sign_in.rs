@@ -3,24 +3,25 @@
 //! Part of the person's aggregate, so that one decision sees all of it: a password that was changed meanwhile signs nobody
 //! in, a code can't be used twice, and whatever ends sessions ends those that are just beginning.
 
+mod acceptance;
 mod risk;
+mod totp;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use kernel::{Origin, PersonId, Personal, SessionId, TenantId};
 use schemas::events::UserEvent;
-use schemas::values::{
-    LoginMethod, PasswordChange, PasswordHash, PersonName, SecretHash, SessionEnd, TotpSecret,
-};
+use schemas::values::{LoginMethod, PasswordChange, PasswordHash, SecretHash, SessionEnd, TotpSecret};
 use serde::{Deserialize, Serialize};
-use totp_rs::{Algorithm, Builder};
 use uuid::Uuid;
 
+use super::UserRejection;
 use super::passkeys::{Assertion, Passkey, Passkeys};
-use super::{Existing, UserRejection};
 pub use risk::{ChallengeLogin, MailedCode, is_unusual};
 use risk::{History, MailedCodes};
+use totp::step_of;
+pub use totp::{TOTP_DIGITS, TOTP_STEP_S, Totp};
 
 /// How many sessions a person may have at once; one more ends the one used longest ago.
 pub const SESSIONS_MAX: usize = 50;
@@ -30,12 +31,6 @@ pub const DEVICES_MAX: usize = 50;
 pub const LINKS_MAX: usize = 5;
 /// For how long a former refresh token still gets its successor: answers get lost, and pages are opened twice.
 pub const REFRESH_GRACE: TimeDelta = TimeDelta::seconds(10);
-/// The digits of a one-time code (RFC 6238 with the parameters all authenticator apps know: SHA-1, 30 s).
-pub const TOTP_DIGITS: u8 = 6;
-/// How long a code is shown, in seconds.
-pub const TOTP_STEP_S: u64 = 30;
-/// How many steps a device's clock may be off, either way (RFC 6238 §5.2).
-const TOTP_SKEW_STEPS: u16 = 1;
 
 /// What a person signs in with, and where they are signed in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -52,14 +47,6 @@ pub struct SignIn {
     resets: Vec<ResetLink>,
     history: History,
     mailed_codes: MailedCodes,
-}
-
-/// One-time codes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Totp {
-    secret: Personal<TotpSecret>,
-    /// Codes of this time step and older ones are used up.
-    last_step: u64,
 }
 
 /// A session that has not ended. It may have expired.
@@ -146,59 +133,7 @@ impl Session {
     }
 }
 
-impl Totp {
-    /// The step of a code that is right and not used up.
-    fn step_of(&self, code: &str, now: DateTime<Utc>) -> Option<u64> {
-        let step = step_of(self.secret.reveal()?, code, now)?;
-        (step > self.last_step).then_some(step)
-    }
-}
-
-/// Which time step a code is of, if it is one of those around `now`. Compared in constant time.
-fn step_of(secret: &TotpSecret, code: &str, now: DateTime<Utc>) -> Option<u64> {
-    let totp = Builder::new()
-        .with_algorithm(Algorithm::SHA1)
-        .with_digits(TOTP_DIGITS)
-        .with_skew(TOTP_SKEW_STEPS)
-        .with_step_duration(TOTP_STEP_S)
-        .with_secret(secret.bytes())
-        .build()
-        .ok()?;
-    totp.check(code, u64::try_from(now.timestamp()).ok()?)
-}
-
 pub(super) type Decided = Result<Vec<UserEvent>, UserRejection>;
-
-impl Existing {
-    /// Proves the address, and gives a first password to whoever has none.
-    pub(super) fn accept(
-        &self,
-        hash: Option<PasswordHash>,
-        first_name: Option<PersonName>,
-        last_name: Option<PersonName>,
-    ) -> Decided {
-        let mut events = Vec::new();
-        match (hash, self.sign_in.current()) {
-            (None, None) => return Err(UserRejection::InvalidCredentials),
-            (Some(hash), None) => events.push(UserEvent::PasswordChanged {
-                hash: self.mark(hash),
-                because: PasswordChange::Accepted,
-            }),
-            (Some(hash), Some(current)) if hash != *current => return Err(UserRejection::PasswordAlreadySet),
-            (_, Some(_)) => {}
-        }
-        // Whoever is known keeps their name.
-        let first_name = first_name.filter(|_| self.first_name.is_none()).map(|name| self.mark(name));
-        let last_name = last_name.filter(|_| self.last_name.is_none()).map(|name| self.mark(name));
-        if first_name.is_some() || last_name.is_some() {
-            events.push(UserEvent::ProfileUpdated { first_name, last_name });
-        }
-        if !self.active {
-            events.push(UserEvent::Activated {});
-        }
-        Ok(events)
-    }
-}
 
 impl SignIn {
     fn current(&self) -> Option<&PasswordHash> {
@@ -373,21 +308,31 @@ impl SignIn {
         secret: TotpSecret,
         code: &str,
         recovery_codes: Vec<SecretHash>,
-        by: Option<SessionId>,
+        by: SessionId,
         now: DateTime<Utc>,
     ) -> Decided {
         if let Some(totp) = &self.totp {
             let same = totp.secret.reveal() == Some(&secret);
             return if same { Ok(Vec::new()) } else { Err(UserRejection::SecondFactorAlreadySet) };
         }
+        self.goes_on(by, now)?;
         let step = step_of(&secret, code, now).ok_or(UserRejection::SecondFactorWrong)?;
         let enrolled = UserEvent::MfaEnrolled { secret: Personal::new(of, secret), step, recovery_codes };
         Ok(std::iter::once(enrolled).chain(self.end_all_but(by)).collect())
     }
 
+    /// A wish may be on its way while what it was made in ends: then it must not outlive that.
+    ///
+    /// # Errors
+    /// The session has ended, or was none.
+    pub(super) fn goes_on(&self, session: SessionId, now: DateTime<Utc>) -> Result<(), UserRejection> {
+        let known = self.sessions.get(&session).is_some_and(|session| session.is_live(now));
+        if known { Ok(()) } else { Err(UserRejection::SessionEnded) }
+    }
+
     /// Whoever else has the password signs in again, with the second factor.
-    pub(super) fn end_all_but(&self, by: Option<SessionId>) -> impl Iterator<Item = UserEvent> {
-        let others = self.sessions.keys().filter(move |session| Some(**session) != by);
+    pub(super) fn end_all_but(&self, by: SessionId) -> impl Iterator<Item = UserEvent> {
+        let others = self.sessions.keys().filter(move |session| **session != by);
         let because = SessionEnd::SecondFactor;
         others.map(move |session| UserEvent::SessionRevoked { session: *session, because })
     }

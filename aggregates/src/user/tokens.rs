@@ -5,12 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kernel::{Personal, RejectionKind, TenantId, TokenId};
+use kernel::{Personal, RejectionKind, SessionId, TenantId, TokenId};
 use schemas::events::UserEvent;
 use schemas::values::{Permission, SecretHash, SessionEnd, TokenName};
 use serde::{Deserialize, Serialize};
 
-use super::Existing;
+use super::{Existing, UserRejection};
 
 /// How many tokens a person may have that have neither ended nor expired.
 pub const TOKENS_MAX: usize = 50;
@@ -55,6 +55,8 @@ pub struct IssueToken {
     /// Of its secret.
     pub hash: SecretHash,
     pub second_factor: bool,
+    /// The session that it is issued in.
+    pub by: SessionId,
     pub now: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
 }
@@ -219,29 +221,30 @@ impl Existing {
     }
 
     /// Nothing if it was issued already and has not ended.
-    pub(super) fn issue_token(&self, wish: IssueToken) -> Result<Vec<UserEvent>, TokenRejection> {
-        let IssueToken { token, tenant, name, permissions, hash, second_factor, now, expires_at } = wish;
+    pub(super) fn issue_token(&self, wish: IssueToken) -> Result<Vec<UserEvent>, UserRejection> {
+        let IssueToken { token, tenant, name, permissions, hash, second_factor, by, now, expires_at } = wish;
         // The secret is derived from all that was asked for, so whoever has it asked for the same.
         if self.tokens.get(token).is_some_and(|before| before.hash == hash) {
             return Ok(Vec::new());
         }
         if self.tokens.get(token).is_some() || self.tokens.ended.contains(&token) {
-            return Err(TokenRejection::AlreadyExists);
+            return Err(TokenRejection::AlreadyExists.into());
         }
+        self.sign_in.goes_on(by, now)?;
         if permissions.is_empty() {
-            return Err(TokenRejection::PermissionRequired);
+            return Err(TokenRejection::PermissionRequired.into());
         }
         if permissions.len() > TOKEN_PERMISSIONS_MAX {
-            return Err(TokenRejection::TooManyPermissions { limit: TOKEN_PERMISSIONS_MAX });
+            return Err(TokenRejection::TooManyPermissions { limit: TOKEN_PERMISSIONS_MAX }.into());
         }
         if expires_at <= now {
-            return Err(TokenRejection::ExpiryInThePast { expires_at });
+            return Err(TokenRejection::ExpiryInThePast { expires_at }.into());
         }
         if expires_at - now > TimeDelta::days(TOKEN_DAYS_MAX) {
-            return Err(TokenRejection::ExpiryTooLate { limit_days: TOKEN_DAYS_MAX });
+            return Err(TokenRejection::ExpiryTooLate { limit_days: TOKEN_DAYS_MAX }.into());
         }
         if self.tokens.iter().filter(|(_, token)| token.is_live(now)).count() >= TOKENS_MAX {
-            return Err(TokenRejection::TooMany { limit: TOKENS_MAX });
+            return Err(TokenRejection::TooMany { limit: TOKENS_MAX }.into());
         }
         let name = self.mark(name);
         let at = now;

@@ -160,12 +160,20 @@ pub async fn explain(
         would_be_asked: would_be_asked(about, detail.as_deref()),
         detail,
         heard: refusal.as_ref().map(HeardView::from),
-        policies: reasons.iter().map(|policy| reason(&past, endpoint.action, policy, &view)).collect(),
-        facts: past.evidence.told(|fact| past.matters(about, fact), view),
+        policies: reasons
+            .iter()
+            .map(|policy| reason(&past, endpoint.action, policy, &view, within))
+            .collect(),
+        facts: past.evidence.told(|fact| past.matters(about, fact) && is_theirs(fact.0, within), view),
         question: weighed.as_ref().ok().map(|weighed| question(&past.authorizer, &weighed.question)),
         as_of: AsOfView::of(moment),
         policy_version: env!("CARGO_PKG_VERSION"),
     })
+}
+
+/// How somebody signs in is no tenant's to know, nor an application's.
+fn is_theirs(name: &evidence::Name, within: Option<TenantId>) -> bool {
+    within.is_none() || name.fact != "person.second_factor"
 }
 
 /// Who would stand at the gate: whoever is signed in or has a key, as far as that still stands.
@@ -244,6 +252,7 @@ fn reason(
     action: &str,
     policy: &PolicyId,
     view: &impl Fn(&kernel::Envelope) -> EventView,
+    within: Option<TenantId>,
 ) -> ReasonView {
     let read = past.authorizer.policy(action, policy);
     let id = policy.to_string();
@@ -254,6 +263,8 @@ fn reason(
         None => "unreadable",
     };
     let text = match published {
+        // It may speak of others, and says how to get around it.
+        Some(_) if within.is_some() => None,
         Some(published) => Some(published.text.clone()),
         None => read.map(|policy| policy.to_string()),
     };
@@ -273,9 +284,11 @@ fn question(authorizer: &Authorizer, question: &Question<'_>) -> Value {
     let asks = match principal.as_str() {
         "Person" => json!({
             "type": principal, "role": caller.role, "kind": question.kind, "holds": question.holds,
-            "mfa": question.mfa, "scopes": caller.scopes,
+            "within": caller.is_within(question.action), "mfa": question.mfa, "scopes": caller.scopes,
         }),
-        "Individual" => json!({"type": principal, "mfa": question.mfa, "scopes": caller.scopes}),
+        "Individual" => json!({
+            "type": principal, "mfa": question.mfa, "limited": caller.limited.is_some(), "scopes": caller.scopes,
+        }),
         "Application" => json!({
             "type": principal, "role": caller.role, "scopes": caller.scopes, "connected": question.connected,
         }),

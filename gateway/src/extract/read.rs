@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Object;
@@ -95,7 +95,12 @@ impl Read {
 
     /// 200, with what the caller sees of it.
     pub fn show(&self, value: &impl Shown) -> Response {
-        body(self.audience, value)
+        let mut response = body(self.audience, value);
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        // The same URL is another tenant's, or another person's, for others.
+        headers.insert(header::VARY, HeaderValue::from_static("authorization, x-org"));
+        response
     }
 
     /// What was read, for the audit trail, where no path parameter says so.

@@ -134,7 +134,8 @@ impl<B> Write<B> {
     /// True while a secret may be shown: at first, and to retries within ten minutes.
     pub fn may_show_secret(&self, receipt: &Receipt) -> bool {
         let young = |at: DateTime<Utc>| self.now() - at <= SECRET_REPLAYED_FOR;
-        !receipt.replayed || receipt.recorded_at.is_some_and(young)
+        // What changed nothing was made before, and shown then.
+        receipt.changed() && (!receipt.replayed || receipt.recorded_at.is_some_and(young))
     }
 
     /// Where it comes from.

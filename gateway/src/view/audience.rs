@@ -26,6 +26,8 @@ pub const USER: Audience = Audience(1 << 6);
 pub const APPLICATION: Audience = Audience(1 << 7);
 /// Who came with nothing.
 pub const STRANGER: Audience = Audience(1 << 8);
+/// A service of ours, by a token that it signed itself.
+pub const SERVICE: Audience = Audience(1 << 10);
 /// The person that the answer is about, in whichever role.
 pub const THEMSELF: Audience = Audience(1 << 9);
 /// Who runs the tenant.
@@ -34,7 +36,7 @@ pub const MANAGERS: Audience = OWNER.or(ADMINISTRATOR);
 pub const PLATFORM: Audience = OPERATOR.or(SUPERVISOR).or(AUDITOR).or(DEVELOPER);
 
 /// Their words in the OpenAPI document.
-const WORDS: [(Audience, &str); 10] = [
+const WORDS: [(Audience, &str); 11] = [
     (OPERATOR, "operator"),
     (SUPERVISOR, "supervisor"),
     (AUDITOR, "auditor"),
@@ -43,6 +45,7 @@ const WORDS: [(Audience, &str); 10] = [
     (ADMINISTRATOR, "administrator"),
     (USER, "user"),
     (APPLICATION, "application"),
+    (SERVICE, "service"),
     (STRANGER, "stranger"),
     (THEMSELF, "self"),
 ];
@@ -74,8 +77,9 @@ impl Audience {
             Role::Administrator => ADMINISTRATOR,
             Role::User => USER,
             Role::Application => APPLICATION,
+            Role::InternalService => SERVICE,
             // None of them has called yet: whoever lets them says what they see.
-            Role::BillingSystem | Role::InternalService | Role::System => NOBODY,
+            Role::BillingSystem | Role::System => NOBODY,
         }
     }
 
@@ -102,6 +106,9 @@ impl Audience {
         }
         if endpoint.scope.is_some() {
             all.push(APPLICATION);
+        }
+        if endpoint.service.is_some() {
+            all.push(SERVICE);
         }
         if endpoint.anyone {
             all.push(STRANGER);

@@ -39,6 +39,7 @@ declared! {
     health::live::Health,
     health::ready::Ready,
     me::access::Access,
+    me::add_passkey::AddedPasskey,
     me::confirm_totp::RecoveryCodes,
     me::get::Me,
     me::get::MyMembership,

@@ -1,7 +1,7 @@
 //! Why somebody is let in or refused, as it is answered.
 
 use chrono::{DateTime, Utc};
-use kernel::{Envelope, PositionToken, ShardId, TenantId};
+use kernel::{ActorKind, Envelope, PositionToken, ShardId, TenantId};
 use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
@@ -193,7 +193,9 @@ impl EventView {
     /// `within`: the one tenant whose affairs whoever asks may know.
     pub fn of(event: &Envelope, within: Option<TenantId>) -> Self {
         let actor = &event.metadata.actor;
-        let known = within.is_none_or(|tenant| event.metadata.tenant == Some(tenant));
+        // Operators are not named to others.
+        let known = within
+            .is_none_or(|tenant| event.metadata.tenant == Some(tenant) && actor.kind != ActorKind::Operator);
         Self {
             id: event.event_id.0,
             kind: event.event_type.to_string(),

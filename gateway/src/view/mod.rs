@@ -49,6 +49,8 @@ pub fn shown(read: &Read, sequence: i64, view: &impl Shown) -> Response {
     response.headers_mut().insert(header::ETAG, tag);
     // Permissions change: whoever keeps it asks again before using it.
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    // The same URL is another tenant's, or another person's, for others.
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("authorization, x-org"));
     response
 }
 

@@ -39,7 +39,8 @@ pub struct SessionView {
 
 fields! { SessionView {
     id: EVERYONE,
-    tenant: EVERYONE,
+    // Whether it is good for several tells who belongs to others too.
+    tenant: THEMSELF,
     // Where somebody is and with what is theirs to see, and who answers for the tenant's safety.
     device: MANAGERS.or(THEMSELF),
     address: MANAGERS.or(THEMSELF),
@@ -76,7 +77,9 @@ impl SessionView {
             .filter(|(_, session)| tenant.is_none_or(|tenant| session.reaches(tenant)))
             .filter(|(_, session)| {
                 let Some(tenant) = tenant.or(session.tenant) else { return true };
-                let after = |ended_on| session.refreshed_at >= ended_on;
+                // One that is good for all tenants goes on elsewhere after what ended it here.
+                let known = if session.tenant.is_none() { session.began_at } else { session.refreshed_at };
+                let after = |ended_on| known >= ended_on;
                 access.tenant(tenant).is_some_and(|tenant| after(tenant.ended_on))
                     && access.membership(tenant, of.person).is_some_and(|member| after(member.ended_on))
             });

@@ -196,9 +196,9 @@ event_names! { UserEvent {
     MfaEnrolled = "user.mfa_enrolled" v "1": "The person has one-time codes as second factor.";
     MfaVerified = "user.mfa_verified" v "1": "The person showed the second factor.";
     RecoveryCodesReplaced = "user.recovery_codes_replaced" v "1": "The person has other recovery codes; the former are void.";
+    MfaRemoved = "user.mfa_removed" v "1": "The person has no one-time codes any more.";
     TokenIssued = "user.token_issued" v "1": "The person has another access token, for one tenant and for some permissions.";
     TokenRevoked = "user.token_revoked" v "1": "An access token of the person's is void.";
-    MfaRemoved = "user.mfa_removed" v "1": "The person has no one-time codes any more.";
     PasskeyAdded = "user.passkey_added" v "1": "The person has a passkey more.";
     PasskeyUsed = "user.passkey_used" v "1": "A passkey of the person's answered a challenge.";
     PasskeyRemoved = "user.passkey_removed" v "1": "A passkey of the person's is worth nothing any more.";

@@ -29,7 +29,8 @@ def main() -> None:
 
     def knows(server, session, envelope, mechanism, login):
         right = (options.user.encode(), options.password.encode())
-        return AuthResult(success=(login.login, login.password) == right)
+        # "Not handled": aiosmtpd answers, also a refusal.
+        return AuthResult(success=(login.login, login.password) == right, handled=False)
 
     if options.tls == "starttls":
         tls = {"tls_context": context, "require_starttls": True}

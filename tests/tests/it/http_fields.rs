@@ -7,8 +7,8 @@ use std::sync::Arc;
 use gateway::endpoint::Endpoint;
 use gateway::url_map::url_map;
 use gateway::view::audience::{
-    ADMINISTRATOR, APPLICATION, AUDITOR, Audience, DEVELOPER, EVERYONE, OPERATOR, OWNER, STRANGER, THEMSELF,
-    USER,
+    ADMINISTRATOR, APPLICATION, AUDITOR, Audience, DEVELOPER, EVERYONE, OPERATOR, OWNER, SERVICE, STRANGER,
+    THEMSELF, USER,
 };
 use gateway::view::declared::declared;
 use reqwest::{Method, StatusCode};
@@ -18,54 +18,12 @@ use totp_rs::{Builder, Secret};
 use uuid::Uuid;
 
 use crate::app::{Answer, TestApp, TestTenant};
+use crate::authenticator::Device;
 use crate::http_sign_in::PASSWORD;
+use crate::http_tokens::Billing;
 
 /// What not everybody sees who could be let in, and who does. Whoever widens one of these changes it here too.
-const RESTRICTED: &str = "\
-AcceptedInvitation.email: stranger
-AuditEntry.address: auditor owner administrator, of some
-AuditEntry.user_agent: auditor owner administrator, of some
-Component.hint: operator
-Flag.updated_by: operator
-Invitation.expires_at: owner administrator
-IssuedApiKey.key: developer, of some
-JournalHealth.quarantined: operator
-JournalHealth.trouble: operator
-Me.memberships: self
-Membership.grants: owner administrator
-Membership.invitation_expires_at: owner administrator
-OfferedTotp.enrolment: self
-OfferedTotp.qr_svg: self
-OfferedTotp.secret: self
-OfferedTotp.url: self
-OwnTenant.plan: owner administrator
-OwnTenant.settings: owner administrator
-OwnTenant.trial_ends_at: owner administrator
-Policy.faults: operator
-Policy.published_by: operator
-Policy.text: operator
-Profile.email: self
-Profile.first_name: self
-Profile.last_name: self
-Profile.mfa: self
-Profile.recovery_codes_left: self
-ProjectionHealth.advice: operator
-ProjectionHealth.last_error: operator
-RecoveryCodes.recovery_codes: self
-RotatedApiKey.key: developer, of some
-Session.address: owner administrator self
-Session.device: owner administrator self
-Session.user_agent: owner administrator self
-SessionTokens.access_token: stranger
-SessionTokens.device: stranger, of some
-SessionTokens.refresh_token: stranger
-Tenant.created_by: operator
-Tenant.provisioning_failed_reason: operator
-Tenant.provisioning_failed_step: operator
-Tenant.suspension_reason: operator
-Tenant.updated_by: operator
-UserMembership.invitation_expires_at: owner administrator self
-";
+const RESTRICTED: &str = include_str!("http_fields/restricted.txt");
 
 /// CON-SEC-007
 #[test]
@@ -106,9 +64,15 @@ fn word(kind: Audience) -> String {
     kind.words().collect::<Vec<_>>().join("+")
 }
 
+/// Where people sign in.
+const PAGES: &str = "https://app.example";
+
 impl Walk {
     async fn begin() -> Self {
-        let app = TestApp::new().await;
+        let billing = Billing::new();
+        // A host that browsers have passkeys for.
+        let flags = ["--public-url", PAGES, "--service-keys", &billing.file(&billing.public)];
+        let app = TestApp::with(&flags).await;
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/openapi.json");
         let document = std::fs::read_to_string(path).expect("it is kept");
         let portal = json!({"application": {"name": "Portal", "environment": "production"}});
@@ -127,6 +91,8 @@ impl Walk {
             tenant,
             app,
         };
+        let token = Some(billing.sign(&Billing::claims(&walk.app)));
+        walk.callers.push(Caller { kind: SERVICE, token });
         walk.people().await;
         walk.things().await;
         walk.app.settled().await;
@@ -190,7 +156,7 @@ impl Walk {
         let application = self.tenant.application.expect("it was asked for");
         self.ids.insert("application", application);
         self.ids.insert("policy", Uuid::from_u128(7));
-        let key = self.send("keys:issue", DEVELOPER, json!({"scopes": ["flag:read"]})).await;
+        let key = self.send("keys:issue", DEVELOPER, json!({"scopes": ["flag:read", "access:read"]})).await;
         self.ids.insert("key", key.id());
         let token = key.body["key"].as_str().map(str::to_owned);
         self.callers.push(Caller { kind: APPLICATION, token });
@@ -212,6 +178,19 @@ impl Walk {
         }
         for kind in [OWNER, ADMINISTRATOR, USER, THEMSELF] {
             self.send("profile:update", kind, json!({"last_name": "Sato"})).await;
+        }
+        self.send("sign_in:ask_passkey", STRANGER, json!({})).await;
+        for kind in [OWNER, ADMINISTRATOR, USER] {
+            let body = json!({"name": "Export", "permissions": ["users:read"]});
+            self.send("my_tokens:issue", kind, body).await;
+        }
+        for kind in [OPERATOR, AUDITOR, APPLICATION, SERVICE] {
+            // One that is let in, and one that is refused.
+            for action in ["users:invite", "tenants:suspend"] {
+                let subject = json!({"type": "user", "id": self.tenant.owner});
+                let body = json!({"subject": subject, "action": action});
+                self.send("access:explain", kind, body).await;
+            }
         }
         for action in ["flags:evaluate", "flags:evaluate_all"] {
             self.send(action, APPLICATION, json!({})).await;
@@ -253,7 +232,7 @@ impl Walk {
         let path = endpoint.path.replace("{id}", &named.to_string()).replace("{kid}", &id("key").to_string());
         let mut path = path.replace("{key}", "plan.webhooks");
         assert!(!path.contains('{'), "{} has a parameter that the walk does not know", endpoint.path);
-        if endpoint.scope.is_some() {
+        if endpoint.tenant == gateway::endpoint::TenantRule::Connected {
             path.push_str(&format!("?tenant={}", self.tenant.id));
         }
         let mut call = self.app.call(endpoint.method.clone(), &path);
@@ -326,14 +305,32 @@ impl Walk {
         wrong
     }
 
-    /// Enrols a second factor, which ends the other sessions: last of all.
-    async fn enrol(&mut self, kind: Audience) {
+    /// Enrols a second factor, which ends the other sessions, and adds a passkey in a session that showed it: last of all.
+    async fn enrol(&mut self, kind: Audience, email: &str) {
         let offered = self.send("mfa:offer", kind, json!({})).await.body;
         let secret = Secret::try_from_base32(offered["secret"].as_str().expect("a secret")).expect("base 32");
         let totp = Builder::new().with_secret(secret).build().expect("a secret of 160 bits");
         let now = u64::try_from(self.app.server.state.clock.now().timestamp()).expect("after 1970");
         let body = json!({"enrolment": offered["enrolment"], "code": totp.generate(now).to_string()});
-        self.send("mfa:enrol", kind, body).await;
+        let codes = self.send("mfa:enrol", kind, body).await.body;
+
+        let body = json!({"email": email, "password": PASSWORD});
+        let asked =
+            self.app.post("/auth/login", body).send().await.refused(401, "ERR-AUTH-461", "mfa_required");
+        let shown =
+            json!({"challenge": asked.body["challenge"], "recovery_code": codes["recovery_codes"][0]});
+        let answer = self.send("sign_in:second_factor", STRANGER, shown).await;
+        let token = answer.body["access_token"].as_str().map(str::to_owned);
+        let caller = self.callers.iter_mut().find(|caller| caller.kind == kind);
+        caller.expect("they walk").token = token;
+        let offered = self.send("passkeys:offer", kind, json!({})).await.body;
+        let credential = Device::default().create(PAGES, &offered["options"]).await;
+        let body = json!({"ticket": offered["ticket"], "name": "A phone", "credential": credential});
+        self.send("passkeys:add", kind, body).await;
+        let list = self.endpoints.iter().find(|endpoint| endpoint.action == "passkeys:list").cloned();
+        let list = list.expect("they are listed");
+        let answer = self.call(&list, Self::at(&list, kind).expect("theirs"), None).await;
+        self.look(&list, Self::at(&list, kind).expect("theirs"), &answer.is(StatusCode::OK));
     }
 
     /// What is answered to whom, by schema, and was never looked at.
@@ -383,14 +380,16 @@ async fn each_answer_to_each_role_holds_exactly_the_fields_that_are_declared_for
             }
         }
     }
-    for kind in [OWNER, ADMINISTRATOR, USER, THEMSELF] {
-        walk.enrol(kind).await;
+    for (kind, name) in [(OWNER, "owner"), (ADMINISTRATOR, "ada"), (USER, "ulf"), (THEMSELF, "dora")] {
+        walk.enrol(kind, &format!("{name}@acme.example")).await;
     }
     let nowhere = BTreeSet::from([
         ("MyAccess".to_owned(), "self".to_owned()),
-        // Without a tenant they are nobody's member.
+        // Without a tenant they are nobody's member, and have no tokens for one.
         ("User".to_owned(), "self".to_owned()),
         ("UserMembership".to_owned(), "self".to_owned()),
+        ("IssuedPersonalToken".to_owned(), "self".to_owned()),
+        ("PersonalToken".to_owned(), "self".to_owned()),
         // Not for them, as a whole.
         ("GrantsView".to_owned(), "user".to_owned()),
     ]);
@@ -408,7 +407,11 @@ async fn a_retry_gets_the_same_fields_as_the_first_answer() {
     let walk = Walk::begin().await;
     let issue = |by: &str, key: &str| {
         let path = format!("/api/developer/applications/{}/keys", walk.ids["application"]);
-        walk.app.post(&path, json!({"scopes": ["flag:read"]})).by(by).idempotency_key(key).send()
+        walk.app
+            .post(&path, json!({"scopes": ["flag:read", "access:read"]}))
+            .by(by)
+            .idempotency_key(key)
+            .send()
     };
     let developer = walk.token(DEVELOPER);
     let (first, again) = (issue(developer, "one").await, issue(developer, "one").await);

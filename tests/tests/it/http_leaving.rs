@@ -4,6 +4,8 @@ use reqwest::StatusCode;
 use schemas::values::Role;
 use serde_json::json;
 
+use crate::app::TestApp;
+use crate::feeds::eventually;
 use crate::http_sign_in::{Acme, PASSWORD, Session};
 
 /// CON-COMP-001
@@ -59,4 +61,27 @@ async fn the_last_owner_of_a_tenant_stays_in_all_of_them_until_there_is_another(
     let tenant = acme.app.get(&tenant).by(&operator).send().await.is(StatusCode::OK).body;
     assert_eq!(tenant["owners"].as_array().map(Vec::len), Some(1), "{tenant}");
     acme.app.delete("/api/v1/users/me").by(&ben).send().await.refused(422, "ERR-VAL-422", "last_owner");
+}
+
+/// A stranger registers a tenant in somebody's name: that binds nobody, and keeps nobody from going.
+#[tokio::test]
+async fn what_a_stranger_registered_in_their_name_keeps_nobody_from_being_forgotten() {
+    let app = TestApp::with(&["--registration", "on"]).await;
+    let tenant = Acme::tenant(&app, "acme").await;
+    let acme = Acme { app, tenant };
+    let owner = acme.session().await.access;
+    let ben = acme.member(&owner, "ben@people.example", Role::User).await;
+    let wish = json!({"name": "Trap", "domain": "trap.example", "email": "ben@people.example"});
+    acme.app.post("/auth/register", wish).send().await.is(StatusCode::ACCEPTED);
+    let memory = &acme.app.server.state.access.memory;
+    let two = async || memory.memberships(ben.into()).is_some_and(|all| all.len() == 2);
+    eventually("they are the registered tenant's owner", two).await;
+    acme.app.settled().await;
+
+    let bens = Session::of(&acme.log_in("ben@people.example", PASSWORD).await).access;
+    let stale = acme.app.delete("/api/v1/users/me").by(&bens).header("if-match", "\"1\"").send().await;
+    stale.refused(412, "ERR-VAL-409", "precondition_failed");
+    acme.me(&bens).await.is(StatusCode::OK);
+    acme.app.delete("/api/v1/users/me").by(&bens).send().await.is(StatusCode::NO_CONTENT);
+    assert_eq!(memory.memberships(ben.into()).map(|all| all.len()), Some(0), "they left both");
 }

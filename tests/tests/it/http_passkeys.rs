@@ -102,7 +102,7 @@ async fn a_passkey_signs_in_alone_where_a_second_factor_is_asked_for() {
     assert_eq!(methods(&next.access), json!(["pop", "user", "mfa"]));
     own(&next.access).await.is(StatusCode::OK);
     let me = acme.app.get("/api/v1/users/me").by(&next.access).send().await.is(StatusCode::OK).body;
-    assert_eq!((&me["mfa"], &me["recovery_codes_left"]), (&json!(true), &json!(0)));
+    assert_eq!((&me["mfa"], &me["recovery_codes_left"]), (&json!(true), &json!(10)));
     let list = acme.app.get(PASSKEYS).by(&next.access).send().await.is(StatusCode::OK).body;
     let items = list["items"].as_array().expect("a list");
     assert_eq!((items.len(), &items[0]["id"], &items[0]["name"]), (1, &json!(id), &json!("Ann's phone")));
@@ -129,7 +129,7 @@ async fn a_passkey_is_the_second_factor_after_the_password_and_its_answer_counts
         acme.app.post("/auth/login/mfa", body).send()
     };
     let (asked, other) = (password().await, password().await);
-    assert_eq!(asked["methods"], json!(["passkey"]));
+    assert_eq!(asked["methods"], json!(["passkey", "recovery_code"]));
     let mut shown = device.get(URL, &asked["passkey"]).await;
     // As security keys do that keep no passkey, it leaves out whose it is: that is known by the password.
     shown["response"].as_object_mut().expect("an object").remove("userHandle");
@@ -364,4 +364,49 @@ async fn a_deployment_without_a_host_says_that_there_are_no_passkeys() {
     offered.refused(422, "ERR-VAL-422", "passkeys_unavailable");
     let asked = acme.app.post("/auth/passkeys/options", json!({})).send().await;
     asked.refused(422, "ERR-VAL-422", "passkeys_unavailable");
+}
+
+/// NFR-SEC-003: somebody who had the password for a while made themself at home.
+#[tokio::test]
+async fn an_operator_rids_a_person_of_passkeys_that_are_not_theirs() {
+    let acme = acme().await;
+    let mut strangers = Device::default();
+    let owner = acme.session().await;
+    enrol(&acme, &owner.access, &mut strangers, "Not Ann's").await;
+    let theirs = session(&acme, &mut strangers).await;
+    acme.log_in(acme.owner(), PASSWORD).await.refused(401, "ERR-AUTH-461", "mfa_required");
+    let path = format!("/api/operator/users/{}/mfa", acme.tenant.owner);
+    let tenants_own = acme.app.delete(&path).by(&theirs.access).send().await;
+    tenants_own.refused(403, "ERR-AUTH-403", "forbidden");
+    let operator = acme.app.token(Role::Operator, None);
+    acme.app.delete(&path).by(&operator).send().await.is(StatusCode::OK);
+    acme.me(&theirs.access).await.refused(401, "ERR-AUTH-440", "session_expired");
+    wrong(log_in(&acme, &mut strangers).await);
+    acme.log_in(acme.owner(), PASSWORD).await.is(StatusCode::OK);
+}
+
+#[tokio::test]
+async fn whoever_loses_a_first_passkey_gets_in_with_a_recovery_code_that_came_with_it() {
+    let acme = acme().await;
+    let by = acme.session().await.access;
+    let offered = offered(&acme, &by).await;
+    let credential = Device::default().create(URL, &offered["options"]).await;
+    let body = json!({"ticket": offered["ticket"], "name": "Lost", "credential": credential});
+    let key = "a-passkey";
+    let add = || acme.app.post(PASSKEYS, body.clone()).by(&by).idempotency_key(key).send();
+    let added = add().await.is(StatusCode::CREATED);
+    assert_eq!(added.header("cache-control"), "no-store");
+    let codes = added.body["recovery_codes"].as_array().expect("codes").clone();
+    assert_eq!(codes.len(), 10);
+    assert_eq!(
+        add().await.is(StatusCode::CREATED).body["recovery_codes"],
+        json!(codes),
+        "the answer got lost"
+    );
+    let asked = acme.log_in(acme.owner(), PASSWORD).await.refused(401, "ERR-AUTH-461", "mfa_required").body;
+    let shown = json!({"challenge": asked["challenge"], "recovery_code": codes[3]});
+    acme.app.post("/auth/login/mfa", shown).send().await.is(StatusCode::OK);
+    // A password alone adds no other factor beside it, one-time codes neither.
+    let totp = acme.app.post("/api/v1/users/me/mfa/totp", json!({})).by(&by).send().await;
+    totp.refused(401, "ERR-AUTH-401", "fresh_authentication_required");
 }

@@ -236,7 +236,7 @@ async fn a_second_factor_is_asked_for_in_the_tenant_that_asks_and_of_people_only
 async fn a_second_factor_is_asked_of_one_member_from_the_next_request_on_and_of_nobody_else() {
     let acme = Acme::new().await;
     let owner = acme.session().await.access;
-    let ben = acme.member(&owner, "ben@acme.example", Role::User).await;
+    let ben = acme.member(&owner, "ben@acme.example", Role::Administrator).await;
     acme.member(&owner, "cat@acme.example", Role::Administrator).await;
     let bens = Session::of(&acme.log_in("ben@acme.example", PASSWORD).await.is(StatusCode::OK));
     let cats = Session::of(&acme.log_in("cat@acme.example", PASSWORD).await.is(StatusCode::OK)).access;

@@ -364,14 +364,14 @@ async fn no_secret_of_a_token_is_written_down() {
 }
 
 /// A service's key, and a file that makes it known.
-struct Billing {
+pub struct Billing {
     key: EncodingKey,
-    public: Value,
+    pub public: Value,
     directory: TempDir,
 }
 
 impl Billing {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let der = SigningAlgorithm::Es256.generate().expect("a key is made");
         let pem =
             format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(&*der));
@@ -382,14 +382,14 @@ impl Billing {
         Self { key, public, directory: tempfile::tempdir().expect("a directory is made") }
     }
 
-    fn file(&self, key: &Value) -> String {
+    pub fn file(&self, key: &Value) -> String {
         let file = self.directory.path().join("services.json");
         let content = json!({"services": [{"name": "billing", "scopes": ["access:read"], "keys": [key]}]});
         std::fs::write(&file, content.to_string()).expect("it is written");
         file.to_str().expect("the path is text").to_owned()
     }
 
-    fn claims(app: &TestApp) -> Value {
+    pub fn claims(app: &TestApp) -> Value {
         let state = &app.server.state;
         let now = state.clock.now().timestamp();
         json!({
@@ -398,7 +398,7 @@ impl Billing {
         })
     }
 
-    fn sign(&self, claims: &Value) -> String {
+    pub fn sign(&self, claims: &Value) -> String {
         let header = Header { kid: Some("billing-1".to_owned()), ..Header::new(Algorithm::ES256) };
         jsonwebtoken::encode(&header, claims, &self.key).expect("it is signed")
     }

@@ -70,7 +70,8 @@ fn add(number: u128) -> UserCommand {
         credential: credential(number),
         record: record(number),
         counter: 0,
-        by: Some(session(1)),
+        recovery_codes: vec![],
+        by: session(1),
         now: at(0),
     };
     UserCommand::Passkey(PasskeyCommand::Add(Box::new(wish)))
@@ -160,18 +161,65 @@ fn a_passkey_is_added_once_and_the_first_ends_the_sessions_that_were_begun_witho
     }
 }
 
+/// An authenticator gets lost: whoever has nothing else gets recovery codes with it.
+#[test]
+fn the_first_passkey_comes_with_recovery_codes_and_further_ones_leave_them_as_they_are() {
+    let with_codes = |number, of| match add(number) {
+        UserCommand::Passkey(PasskeyCommand::Add(wish)) => {
+            let wish = NewPasskey { recovery_codes: vec![secret_hash(of)], ..*wish };
+            UserCommand::Passkey(PasskeyCommand::Add(Box::new(wish)))
+        }
+        _ => unreachable!("it adds"),
+    };
+    let codes = UserEvent::RecoveryCodesReplaced { recovery_codes: vec![secret_hash('a')] };
+    let session = logged_in(1, LoginMethod::Password, 0);
+    let after = and_then([session]).when(with_codes(1, 'a')).then([added(1, 0), codes]).and();
+    after.when(with_codes(2, 'b')).then([added(2, 0)]);
+}
+
+/// FR-AUTH-005: a wish that was on its way when its session ended does not outlive it.
+#[test]
+fn a_session_that_ended_adds_no_passkey() {
+    let ended = UserEvent::SessionsRevoked { because: SessionEnd::Revoked };
+    let since = and_then([logged_in(1, LoginMethod::Password, 0), ended]);
+    since.when(add(1)).then_rejected(Rule, "session_expired");
+}
+
+/// NFR-SEC-003
+#[test]
+fn whoever_lost_their_second_factors_is_rid_of_all_of_them_and_signs_in_anew() {
+    let ended = UserEvent::SessionsRevoked { because: SessionEnd::SecondFactor };
+    and_then([added(1, 0), enrolled()])
+        .when(UserCommand::ResetSecondFactors)
+        .then([UserEvent::MfaRemoved {}, removed(1), ended])
+        .and_again_nothing()
+        .and()
+        .when(after_password(2, None, 10))
+        .then([logged_in(2, LoginMethod::Password, 10)]);
+}
+
 #[test]
 fn a_credential_is_no_second_passkey_and_there_are_ten_at_most() {
     let NewPasskey { name, credential, record, counter, by, now, .. } = match add(1) {
         UserCommand::Passkey(PasskeyCommand::Add(wish)) => *wish,
         _ => unreachable!("it adds"),
     };
-    let twin = NewPasskey { passkey: passkey(2), name, credential, record, counter, by, now };
+    let twin = NewPasskey {
+        passkey: passkey(2),
+        name,
+        credential,
+        record,
+        counter,
+        recovery_codes: vec![],
+        by,
+        now,
+    };
     let twin = UserCommand::Passkey(PasskeyCommand::Add(Box::new(twin)));
     and_then([added(1, 0)]).when(twin).then_rejected(Conflict, "mfa_already_set");
     let ten = || (1..=10).map(|number| added(number, 0));
     and_then(ten()).when(add(11)).then_rejected(Rule, "too_many_passkeys");
-    and_then(ten().chain([removed(3)])).when(add(11)).then([added(11, 0)]);
+    let with_room = ten().chain([removed(3), logged_in(1, LoginMethod::Password, 0)]);
+    and_then(with_room).when(add(11)).then([added(11, 0)]);
 }
 
 /// A credential is one person's in the whole deployment, for as long as it is anybody's.

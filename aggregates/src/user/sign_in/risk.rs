@@ -2,8 +2,8 @@
 //!
 //! There is no map of where addresses are: a login is compared with the person's own last ones, by device, network and hour.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use kernel::{Origin, PersonId, Personal};

@@ -3,6 +3,8 @@
 use kernel::RejectionKind::{Conflict, Rule};
 use schemas::values::UserStatus;
 
+use totp_rs::{Algorithm, Builder};
+
 use super::*;
 use crate::testing::{self, DAY, Given, at, id, value};
 use crate::user::{User, UserCommand};
@@ -137,7 +139,7 @@ fn enrol(code: String, now: i64) -> UserCommand {
         secret: secret(),
         code,
         recovery_codes: vec![secret_hash('d'), secret_hash('e')],
-        by: Some(session(1)),
+        by: session(1),
         now: at(now),
     }
 }
@@ -347,14 +349,17 @@ fn a_stronger_hash_of_the_same_password_ends_nothing() {
 /// NFR-SEC-003
 #[test]
 fn a_second_factor_is_enrolled_by_its_first_code_and_asked_for_from_then_on() {
-    and_then([]).when(enrol(code(0), 0)).then([enrolled(0)]).and_again_nothing();
-    and_then([]).when(enrol("000000".to_owned(), 0)).then_rejected(Rule, "mfa_wrong");
+    let signed_in = || and_then([logged_in(1, 0, true)]);
+    signed_in().when(enrol(code(0), 0)).then([enrolled(0)]).and_again_nothing();
+    signed_in().when(enrol("000000".to_owned(), 0)).then_rejected(Rule, "mfa_wrong");
+    // A wish that was on its way when its session ended does not outlive it.
+    and_then([]).when(enrol(code(0), 0)).then_rejected(Rule, "session_expired");
     and_then([enrolled(0)]).when(wish(log_in(1, 60))).then_rejected(Rule, "mfa_required");
     let other = UserCommand::EnrolTotp {
         secret: "00".repeat(20).parse().unwrap(),
         code: code(0),
         recovery_codes: vec![],
-        by: None,
+        by: session(1),
         now: at(0),
     };
     and_then([enrolled(0)]).when(other).then_rejected(Conflict, "mfa_already_set");
@@ -381,7 +386,7 @@ fn a_second_factor_that_is_new_ends_all_tokens() {
         at: at(0),
         expires_at: at(DAY),
     };
-    and_then([issued])
+    and_then([logged_in(1, 0, true), issued])
         .when(enrol(code(0), 0))
         .then([enrolled(0), UserEvent::TokenRevoked { token }])
         .and_again_nothing();

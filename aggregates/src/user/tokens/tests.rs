@@ -32,6 +32,7 @@ fn wish(number: u128, now: i64) -> IssueToken {
         permissions: [value("users:*")].into(),
         hash: hash('a'),
         second_factor: true,
+        by: SessionId(id(0x500)),
         now: at(now),
         expires_at: at(now + 90 * DAY),
     }
@@ -69,20 +70,21 @@ fn password() -> UserEvent {
 fn session_began() -> UserEvent {
     UserEvent::LoginSucceeded {
         session: SessionId(id(0x500)),
-        tenant: None,
+        // Not one of those whose end is looked at.
+        tenant: Some(id(9).into()),
         method: LoginMethod::Password,
         device: id(7),
         new_device: true,
         origin: None,
         token_hash: hash('1'),
         at: at(0),
-        expires_at: at(DAY),
+        expires_at: at(400 * DAY),
         risk: vec![],
         challenge: None,
     }
 }
 
-/// A person, and what happened since.
+/// A person who is signed in, and what happened since.
 fn and_then(events: impl IntoIterator<Item = UserEvent>) -> Given<User> {
     let registered = UserEvent::Registered {
         person: ann(),
@@ -91,7 +93,7 @@ fn and_then(events: impl IntoIterator<Item = UserEvent>) -> Given<User> {
         last_name: None,
         status: UserStatus::Active,
     };
-    testing::given(std::iter::once(registered).chain(events))
+    testing::given([registered, session_began()].into_iter().chain(events))
 }
 
 fn live(given: Given<User>) -> Vec<TokenId> {
@@ -180,6 +182,19 @@ fn who_is_thrown_out_of_a_tenant_keeps_the_tokens_for_others() {
         .when(UserCommand::EndSessionsIn { tenant: id(1).into(), because })
         .then([revoked(1)])
         .and_again_nothing();
+}
+
+/// FR-AUTH-005: a wish that was on its way when its session ended does not outlive it.
+#[test]
+fn a_session_that_ended_issues_none() {
+    let session = SessionId(id(0x500));
+    for end in [
+        UserEvent::SessionRevoked { session, because: SessionEnd::Logout },
+        UserEvent::SessionsRevoked { because: SessionEnd::Revoked },
+        password(),
+    ] {
+        and_then([end]).when(issue(wish(1, 0))).then_rejected(Rule, "session_expired");
+    }
 }
 
 #[test]

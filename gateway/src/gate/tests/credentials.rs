@@ -176,7 +176,14 @@ async fn a_personal_token_shows_the_second_factor_that_its_session_showed() {
         expires_at: at + TimeDelta::days(1),
     };
     house.happened("user", PERSON.0, &issued);
-    assert_eq!(Ask::new(&router, "GET", "/own").bearer(&with.reveal()).send().await.status, 200);
+    let asked = async || Ask::new(&router, "GET", "/own").bearer(&with.reveal()).send().await;
+    let secret = "3132333435363738393031323334353637383930".parse().unwrap();
+    let secret = Personal::new(PERSON, secret);
+    house.happened("user", PERSON.0, &UserEvent::MfaEnrolled { secret, step: 1, recovery_codes: vec![] });
+    assert_eq!(asked().await.status, 200);
+    // It lives longer than sessions do: what was taken away since counts no more.
+    house.happened("user", PERSON.0, &UserEvent::MfaRemoved {});
+    assert_eq!(asked().await.problem(), (401, "ERR-AUTH-461", "mfa_required"));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! `POST /api/v1/explain`
 
 use axum::response::Response;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Timelike, Utc};
 use kernel::{ApplicationId, KeyId, PersonId, PositionToken, SessionId};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -109,5 +109,9 @@ fn moment_of(text: &str) -> Result<AsOf, Problem> {
     }
     let time = DateTime::parse_from_rfc3339(text);
     let time = time.map_err(|_| Problem::field("/as_of", "is neither a time (RFC 3339) nor a position"))?;
+    // Policies know no leap seconds.
+    if time.nanosecond() >= 1_000_000_000 {
+        return Err(Problem::field("/as_of", "is in a leap second: name the second before or after it"));
+    }
     Ok(AsOf::Time(time.with_timezone(&Utc)))
 }

@@ -106,5 +106,6 @@ pub async fn access(read: Read) -> Result<Response, Problem> {
     let tag = HeaderValue::try_from(tag).map_err(|_| Problem::unexpected())?;
     response.headers_mut().insert(header::ETAG, tag);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("authorization, x-org"));
     Ok(response)
 }

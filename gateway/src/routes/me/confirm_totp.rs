@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::extract::Write;
+use crate::passkeys::may_add;
 use crate::problem::Problem;
-use crate::sign_in::{may_try, settle};
+use crate::sign_in::{self, may_try, settle};
 use crate::slowdown::Outcome;
 use crate::view::audience::THEMSELF;
 use crate::view::fields::fields;
@@ -85,9 +86,14 @@ pub async fn confirm_totp(write: Write<Confirm>) -> Result<Response, Problem> {
     let now = write.now();
     let secret = tickets.read_enrolment(person, &write.body.enrolment, now);
     let secret = secret.ok_or_else(|| Problem::rule("enrolment_invalid"))?;
+    let known = sign_in::by_id(&write.app, person).await?.ok_or_else(Problem::not_found)?;
+    // Repeated, it is set already, and says so below.
+    if known.state.sign_in.totp.is_none() {
+        may_add(&write, &known)?;
+    }
     let pass = may_try(&write, tickets.second_factor_account(person), None)?;
     let (codes, recovery_codes) = recovery_codes(&write, person)?;
-    let (code, by) = (write.body.code.clone(), Some(session));
+    let (code, by) = (write.body.code.clone(), session);
     let command = UserCommand::EnrolTotp { secret, code, recovery_codes, by, now };
     let result = write.try_dispatch::<User>(person.0, command).await;
     let outcome = match &result {
@@ -97,7 +103,11 @@ pub async fn confirm_totp(write: Write<Confirm>) -> Result<Response, Problem> {
     };
     settle(&write, pass, outcome, Some(person));
     match result {
-        Ok(receipt) if receipt.changed() && write.may_show_secret(&receipt) => Ok(write.show(&codes)),
+        Ok(receipt) if write.may_show_secret(&receipt) => {
+            let mut response = write.show(&codes);
+            crate::view::never_stored(&mut response);
+            Ok(response)
+        }
         // It is set already: its codes were shown then.
         Ok(_) => Err(Problem::conflict("mfa_already_set")),
         Err(DispatchError::Rejected { rejection: UserRejection::SecondFactorWrong, .. }) => {

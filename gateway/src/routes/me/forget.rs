@@ -4,7 +4,7 @@ use aggregates::{User, UserCommand};
 use axum::http::StatusCode;
 
 use crate::extract::Write;
-use crate::members::leave_all;
+use crate::members::{leave_all, may_leave_all};
 use crate::problem::Problem;
 
 /// Be forgotten
@@ -20,7 +20,9 @@ use crate::problem::Problem;
 )]
 pub async fn forget(mut write: Write) -> Result<StatusCode, Problem> {
     let (person, _) = write.caller.signed_in()?;
-    leave_all(&mut write, person).await?;
+    let memberships = may_leave_all(&write, person).await?;
+    // First of all: from here on nobody can ask again in their name, so what is left is done all the same.
     write.dispatch::<User>(person.0, UserCommand::Forget).await?;
+    leave_all(&mut write, &memberships).await;
     Ok(StatusCode::NO_CONTENT)
 }

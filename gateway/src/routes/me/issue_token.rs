@@ -45,7 +45,7 @@ pub struct Issue {
     responses((status = CREATED, description = "It is issued.", body = IssuedTokenView)),
 )]
 pub async fn issue_token(write: Write<Issue>) -> Result<Response, Problem> {
-    let (person, _) = write.caller.signed_in()?;
+    let (person, session) = write.caller.signed_in()?;
     let tenant = write.caller.tenant.ok_or_else(|| Problem::forbidden("wrong_org"))?;
     let id = TokenId(write.new_id("token"));
     let token = PersonalToken::new(id, &*write.new_secret(id.0)?);
@@ -59,6 +59,7 @@ pub async fn issue_token(write: Write<Issue>) -> Result<Response, Problem> {
         permissions: permissions.clone(),
         hash: token.hash(),
         second_factor: write.caller.second_factor(),
+        by: session,
         now: now.trunc_subsecs(6),
         expires_at,
     }));

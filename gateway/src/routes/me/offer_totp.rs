@@ -7,6 +7,7 @@ use totp_rs::{Algorithm, Builder};
 use utoipa::ToSchema;
 
 use crate::extract::Write;
+use crate::passkeys::may_add;
 use crate::problem::Problem;
 use crate::sign_in;
 use crate::view::audience::THEMSELF;
@@ -56,6 +57,7 @@ pub async fn offer_totp(write: Write) -> Result<Response, Problem> {
     if known.state.sign_in.totp.is_some() {
         return Err(Problem::conflict("mfa_already_set"));
     }
+    may_add(&write, &known)?;
     let email = known.state.email.reveal().ok_or_else(Problem::not_found)?;
     let (secret, enrolment) = write.app.sign_in.tickets.enrolment(person, write.now());
     let totp = Builder::new()
@@ -68,10 +70,12 @@ pub async fn offer_totp(write: Write) -> Result<Response, Problem> {
     let url = totp.to_url().map_err(|_| Problem::unexpected())?;
     let code = QrCode::new(&url).map_err(|_| Problem::unexpected())?;
     let qr_svg = code.render::<svg::Color>().min_dimensions(200, 200).build();
-    Ok(write.show(&Offered {
+    let mut response = write.show(&Offered {
         enrolment: enrolment.to_string(),
         secret: totp.secret().to_base32(),
         url,
         qr_svg,
-    }))
+    });
+    crate::view::never_stored(&mut response);
+    Ok(response)
 }

@@ -26,5 +26,7 @@ pub async fn recovery_codes(write: Write) -> Result<Response, Problem> {
     if !write.may_show_secret(&receipt) {
         return Err(Problem::conflict("already_shown"));
     }
-    Ok(write.show(&codes))
+    let mut response = write.show(&codes);
+    crate::view::never_stored(&mut response);
+    Ok(response)
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::endpoint::FRESH_FOR;
 use crate::extract::{Done, Path, Write};
 use crate::grants::{may_change, of_caller, role};
 use crate::members::{self, member_by_membership};
@@ -58,6 +59,11 @@ pub async fn update(Path(id): Path<Uuid>, write: Write<Update>) -> Result<Respon
         // Whoever was merely given permissions could else free themselves of it.
         if !members::manages(&write.caller) {
             return Err(Problem::forbidden("forbidden"));
+        }
+        // As sensitive as the tenant's own setting; what is no session can't be fresh.
+        let proved = write.caller.session.map(|session| write.now() - session.authenticated_at);
+        if proved.is_none_or(|ago| ago >= FRESH_FOR) {
+            return Err(Problem::unauthenticated("fresh_authentication_required"));
         }
     }
     let kind = kind.map(|kind| ("set_kind", MembershipCommand::ChangeKind { kind }));

@@ -22,6 +22,7 @@ pub struct Session {
     pub id: Uuid,
     pub person: Uuid,
     pub tenants: Vec<Uuid>,
+    access: String,
 }
 
 /// Whoever may ask.
@@ -39,6 +40,8 @@ pub struct World {
     pub applications: Vec<Uuid>,
     pub sessions: Vec<Session>,
     pub askers: Vec<Asker>,
+    /// Personal access tokens, with the sessions that they were issued in.
+    pub tokens: Vec<(Session, Uuid)>,
     /// What was recorded before this time is all there is: to ask is recorded too.
     pub built_at: String,
 }
@@ -65,6 +68,12 @@ impl World {
         invite(&app, all[1].tenant, "shared@else.example", "administrator").await;
         app.accept(all[1].tenant, shared).await;
         sessions.push(log_in(&app, "shared@else.example", shared).await);
+        let mut tokens = Vec::new();
+        for session in sessions.iter().filter(|session| session.tenants.len() == 1) {
+            let body = json!({"name": "Export", "permissions": ["users:read"]});
+            let issued = app.post("/api/v1/users/me/tokens", body).by(&session.access).send().await;
+            tokens.push((session.clone(), issued.is(StatusCode::CREATED).id()));
+        }
         let developer = app.token(Role::Developer, None);
         for application in &applications {
             let (_, revoked) = app.issue_key(*application, &["flag:read"]).await;
@@ -91,7 +100,12 @@ impl World {
         app.settled().await;
         let built_at = app.server.state.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
         let tenants = all.iter().map(|furnished| furnished.tenant).collect();
-        Self { app, tenants, applications, sessions, askers, built_at }
+        Self { app, tenants, applications, sessions, askers, tokens, built_at }
+    }
+
+    /// True unless the suspension of its only tenant ended it: then it is listed nowhere.
+    pub fn goes_on(&self, session: &Session) -> bool {
+        session.tenants != [self.tenants[2]]
     }
 
     /// True for those who run the platform, and for the first tenant's people.
@@ -191,7 +205,8 @@ async fn log_in(app: &TestApp, email: &str, person: Uuid) -> Session {
     let id = body["session"].as_str().and_then(|text| text.parse().ok()).expect("a session");
     // Who belongs to several tenants has a session for all of them.
     let tenants = app.server.state.access.memory.active_memberships(person.into());
-    Session { id, person, tenants: tenants.iter().map(|member| member.tenant.0).collect() }
+    let access = body["access_token"].as_str().expect("a token").to_owned();
+    Session { id, person, tenants: tenants.iter().map(|member| member.tenant.0).collect(), access }
 }
 
 /// Every role of the platform, and in each tenant every role that is nobody's in particular, and its people.
