@@ -2,6 +2,7 @@
 //!
 //! There is no map of where addresses are: a login is compared with the person's own last ones, by device, network and hour.
 
+// Addresses as values: core has no sockets.
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeSet;
 
