@@ -1,7 +1,9 @@
 //! What access tokens are signed with.
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
+};
 use clap::ValueEnum;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use zeroize::Zeroizing;
@@ -85,6 +87,42 @@ impl SigningAlgorithm {
             Self::Rs256 => EncodingKey::from_rsa_pem(pem),
             Self::Es256 => EncodingKey::from_ec_pem(pem),
             Self::EdDsa => EncodingKey::from_ed_pem(pem),
+        }
+    }
+}
+
+/// A private key, read once: to read an RSA key, which checks it too, takes longer than to sign with it.
+pub(crate) enum SigningKey {
+    Rs256(RsaKeyPair),
+    Es256(EcdsaKeyPair),
+    EdDsa(Ed25519KeyPair),
+}
+
+impl SigningKey {
+    /// `None`: it is no PKCS #8 key of a [`SigningAlgorithm`].
+    pub fn read(pkcs8: &[u8]) -> Option<Self> {
+        match SigningAlgorithm::of(pkcs8)? {
+            SigningAlgorithm::Rs256 => RsaKeyPair::from_pkcs8(pkcs8).ok().map(Self::Rs256),
+            SigningAlgorithm::Es256 => {
+                EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8).ok().map(Self::Es256)
+            }
+            SigningAlgorithm::EdDsa => Ed25519KeyPair::from_pkcs8(pkcs8).ok().map(Self::EdDsa),
+        }
+    }
+
+    /// A signature as a JWS carries it (RFC 7518 §3.3 and §3.4, RFC 8037 §3.1); `None`: the library refuses.
+    pub fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Rs256(pair) => {
+                let mut signature = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature).ok()?;
+                Some(signature)
+            }
+            Self::Es256(pair) => {
+                let signature = pair.sign(&SystemRandom::new(), message).ok()?;
+                Some(signature.as_ref().to_vec())
+            }
+            Self::EdDsa(pair) => Some(pair.sign(message).as_ref().to_vec()),
         }
     }
 }
