@@ -214,6 +214,20 @@ impl Engine {
         Ok((stored.state, stored.head))
     }
 
+    /// The same out of memory, if the aggregate is live here and all that was decided is durable; else it is looked up.
+    ///
+    /// A node that was paused, and does not know yet that another owns the shard, answers as of then: for what a command
+    /// checks again, and what may be as old as the freshness lease.
+    ///
+    /// # Errors
+    /// As [`Self::look`].
+    pub async fn recall<D: Decider>(&self, id: Uuid) -> Result<(D, u64), ReadError> {
+        match self.directory::<D>().recall(id).await {
+            Some(known) => Ok(known),
+            None => self.look(id).await,
+        }
+    }
+
     pub(crate) fn journal(&self) -> &Arc<dyn Journal> {
         &self.0.surroundings.journal
     }
@@ -259,7 +273,7 @@ impl Engine {
         self.0.surroundings.supervision.stop();
     }
 
-    fn directory<D: Decider>(&self) -> Arc<Directory<D>> {
+    pub(crate) fn directory<D: Decider>(&self) -> Arc<Directory<D>> {
         let key = TypeId::of::<D>();
         let known = self.0.directories.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(directory) = known.and_then(|directory| directory.downcast().ok()) {

@@ -75,7 +75,7 @@ impl SignInParts {
     }
 }
 
-/// A person as the journal has them.
+/// A person as the journal has them, or their actor. Whatever is begun on it, their aggregate checks again.
 #[derive(Debug)]
 pub struct Known {
     pub person: PersonId,
@@ -123,7 +123,7 @@ pub async fn by_address(app: &App, email: &EmailAddress) -> Result<Option<Known>
 /// # Errors
 /// ERR-SYS-503
 pub async fn by_id(app: &App, person: PersonId) -> Result<Option<Known>, Problem> {
-    let (user, _) = app.engine.look::<User>(person.0).await.map_err(|error| unreadable(&error))?;
+    let (user, _) = app.engine.recall::<User>(person.0).await.map_err(|error| unreadable(&error))?;
     Ok(user.existing().map(|state| Known { person, state: state.clone() }))
 }
 

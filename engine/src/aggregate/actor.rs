@@ -11,6 +11,7 @@ use cqrs_es::{Aggregate, EventStore};
 use futures::FutureExt;
 use kernel::{Clock, CommandId, Decider, Ids, Subject};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::directory::Presence;
@@ -81,6 +82,8 @@ pub(crate) enum Message<D: Decider> {
     Passivate,
     /// The subject was forgotten: a state that holds something of theirs is loaded anew.
     Forget(Subject),
+    /// What it is and its sequence, unless that is not durable, or not to be trusted.
+    Recall(oneshot::Sender<Option<(D, u64)>>),
 }
 
 pub(super) struct State<D: Decider> {
@@ -118,6 +121,10 @@ impl<D: Decider> Actor for AggregateActor<D> {
                 state.in_flight.remove(&command);
             }
             Message::Forget(subject) => state.forget(subject),
+            Message::Recall(answer) => {
+                // Whoever asked may have gone away.
+                let _ = answer.send(state.recall());
+            }
             Message::Passivate => {
                 if state.presence.leave() {
                     state.keep_snapshot();
@@ -175,6 +182,16 @@ impl<D: Decider> State<D> {
             body: serde_json::Value::Null,
         });
         self.hand_over(myself, order, verdict, events, outcome).await;
+    }
+
+    /// What is in memory, if all of it is durable and nothing this node knows speaks against it.
+    fn recall(&self) -> Option<(D, u64)> {
+        let memory = self.memory.as_ref()?;
+        let incarnation = &memory.incarnation;
+        let holds = !incarnation.is_poisoned()
+            && incarnation.durable() == memory.head
+            && self.surroundings.writer.trust(&self.presence.stream()) == Some(incarnation.trust());
+        holds.then(|| (memory.folded.state.clone(), memory.head))
     }
 
     /// Makes sure of a memory that is worth deciding on.

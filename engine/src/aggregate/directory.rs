@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use kernel::{Decider, StreamId, Subject};
 use metrics::Counter;
 use ractor::{ActorRef, ActorRuntime, MessagingErr};
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::actor::{AggregateActor, Arguments, Message, Surroundings};
@@ -117,6 +118,14 @@ impl<D: Decider> Directory<D> {
                 Err(_) => return Err(SendFailure::NoSupervisor),
             }
         }
+    }
+
+    /// What a live aggregate holds, as far as it is durable; `None` if it isn't live, or doesn't know.
+    pub(crate) async fn recall(&self, id: Uuid) -> Option<(D, u64)> {
+        let (answer, answered) = oneshot::channel();
+        let actor = self.slot(id).get(&id)?.actor.clone();
+        actor.send_message(Message::Recall(answer)).ok()?;
+        answered.await.ok().flatten()
     }
 
     fn spawn(self: &Arc<Self>, id: Uuid) -> Result<Resident<D>, SendFailure> {

@@ -23,3 +23,6 @@ pub(crate) use quarantine::Quarantine;
 pub use quarantine::Quarantined;
 pub(crate) use supervisor::Supervision;
 pub(crate) use sweeper::Sweeper;
+
+#[cfg(test)]
+mod tests;

@@ -259,6 +259,10 @@ impl Run {
                 self.crashes.clear();
             }
         }
+        for (account, state) in &self.model.accounts {
+            let (found, sequence) = self.engine.recall::<Account>(id(*account)).await.unwrap();
+            prop_assert_eq!((&found, sequence), (state, state.sequence), "account {}", account);
+        }
         Ok(())
     }
 
