@@ -1,12 +1,13 @@
 //! What a follower tells about itself: its position for those who wait, its health for those who watch.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kernel::{Position, ShardId};
 use serde::Serialize;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::feed::FeedName;
@@ -102,7 +103,19 @@ pub(crate) struct Status {
     pub shard: ShardId,
     keeps: Keeps,
     position: watch::Sender<Position>,
+    /// How many wait for a position.
+    waiting: AtomicUsize,
+    waited_for: Notify,
     told: Mutex<Told>,
+}
+
+/// Somebody waits for a position; dropped, they don't any more.
+struct Waiting<'a>(&'a Status);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Status {
@@ -122,6 +135,8 @@ impl Status {
             shard,
             keeps,
             position: watch::Sender::new(Position::ZERO),
+            waiting: AtomicUsize::new(0),
+            waited_for: Notify::new(),
             told: Mutex::new(Told {
                 state: FollowerState::Starting,
                 head: Position::ZERO,
@@ -223,9 +238,23 @@ impl Status {
         }
     }
 
+    fn waiting(&self) -> Waiting<'_> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.waited_for.notify_one();
+        Waiting(self)
+    }
+
+    /// Returns at once if somebody waits for a position, else when somebody begins to.
+    pub async fn waited_for(&self) {
+        while self.waiting.load(Ordering::Acquire) == 0 {
+            self.waited_for.notified().await;
+        }
+    }
+
     /// Returns once a position is reached.
     pub async fn wait_for(&self, wanted: Position, timeout: Duration) -> Result<(), WaitError> {
         let mut positions = self.position.subscribe();
+        let _waiting = (self.position() < wanted).then(|| self.waiting());
         match tokio::time::timeout(timeout, positions.wait_for(|found| *found >= wanted)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(WaitError::TimedOut { wanted, found: self.position() }),

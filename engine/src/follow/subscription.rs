@@ -21,6 +21,9 @@ pub struct FollowSettings {
     pub poll: Duration,
     /// How many positions it looks at, or stored events it takes, at once.
     pub batch_events_max: usize,
+    /// How long a read model rests after it began a transaction, while nobody waits for what it does not show yet: what
+    /// comes meanwhile shares the next one.
+    pub rest: Duration,
     /// The first wait after an error; it doubles with each further one.
     pub retry_min: Duration,
     pub retry_max: Duration,
@@ -31,6 +34,7 @@ impl Default for FollowSettings {
         Self {
             poll: Duration::from_millis(250),
             batch_events_max: 4_096,
+            rest: Duration::from_millis(20),
             retry_min: Duration::from_millis(50),
             retry_max: Duration::from_secs(5),
         }
@@ -78,6 +82,11 @@ impl Subscription {
 
     pub fn feed(&self) -> &dyn Feed {
         self.feed.as_ref()
+    }
+
+    /// True if there may be more than it was told of.
+    pub fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// What was taken could not be worked on: the next events come from the feed.

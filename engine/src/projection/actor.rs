@@ -40,6 +40,8 @@ pub(super) struct ProjectionWork {
     loaded_at: Option<Instant>,
     /// When checkpoints were last brought up to what was passed.
     settled_at: Instant,
+    /// Until when it rests, unless somebody waits for it.
+    rests_until: Instant,
     failures: u32,
 }
 
@@ -103,6 +105,7 @@ impl ProjectionWork {
             fed: Vec::new(),
             loaded_at: None,
             settled_at: Instant::now(),
+            rests_until: Instant::now(),
             failures: 0,
         }
     }
@@ -113,10 +116,16 @@ impl ProjectionWork {
             self.load().await?;
         }
         let Some(serving) = self.fed.first().copied() else { return Err(Trouble::NothingServes) };
+        self.rest().await;
         let next = self.subscription.next(serving.position).await;
         let batch = self.batch(serving.position, next)?;
         let is_quiet = matches!(&batch, Batch::Events(read) if read.through == serving.position);
+        let begun_at = Instant::now();
         let folded = self.fold(&serving, &batch).await?;
+        // Who has to catch up doesn't rest.
+        if !self.subscription.is_behind() && matches!(folded, Folded::Advanced { .. }) {
+            self.rests_until = begun_at + self.settings.rest;
+        }
         self.folded(serving.generation, folded);
         // Readers are told before the former generation is fed.
         self.publish();
@@ -138,6 +147,16 @@ impl ProjectionWork {
             self.settle().await?;
         }
         Ok(())
+    }
+
+    /// A transaction for each of a few events costs the database more than the events do.
+    async fn rest(&self) {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => {}
+            () = self.status.waited_for() => {}
+            () = tokio::time::sleep_until(self.rests_until) => {}
+        }
     }
 
     /// Brings the checkpoints up to what was passed without folding anything.

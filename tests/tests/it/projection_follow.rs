@@ -37,6 +37,33 @@ async fn a_projection_catches_up_and_then_follows_live_without_polling() {
 }
 
 #[tokio::test]
+async fn what_comes_while_a_projection_rests_shares_a_transaction_unless_somebody_waits_for_it() {
+    let (db, tally, feed) = (TestDb::new().await, Tally::new(), TestFeed::journal());
+    tally.install(&db).await;
+    // Nobody would see the end of such a rest; who catches up takes none.
+    let settings = FollowSettings { rest: PATIENCE * 10, batch_events_max: 7, ..fast() };
+    feed.append((0..50).map(|_| add(0, 1)));
+    let projector = start(&db, &tally, &feed, settings).await;
+    eventually("it is live", async || projector.health()[0].state == FollowerState::Live).await;
+    let writers = async |streams: &str| -> i64 {
+        let sql = format!(
+            "SELECT count(DISTINCT xmin::text) FROM read_model.tally_v1_1 \
+             WHERE id::text ~ '0000-00000000000[{streams}]$'"
+        );
+        db.server.get().await.unwrap().query_one(&sql, &[]).await.unwrap().get(0)
+    };
+    // One at a time, each waited for.
+    for stream in 1..=3 {
+        projector.wait_for("tally", feed.append([add(stream, 1)]), PATIENCE).await.unwrap();
+    }
+    assert_eq!(writers("123").await, 3);
+    // A few that nobody waits for, and then one that somebody does.
+    let tokens: Vec<_> = (4..=6).map(|stream| feed.append([add(stream, 1)])).collect();
+    projector.wait_for("tally", tokens[2], PATIENCE).await.unwrap();
+    assert_eq!(writers("456").await, 1);
+}
+
+#[tokio::test]
 async fn a_lost_wake_up_loses_nothing() {
     let (db, tally, feed) = (TestDb::new().await, Tally::new(), TestFeed::journal());
     tally.install(&db).await;
