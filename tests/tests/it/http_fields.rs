@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::app::{Answer, TestApp, TestTenant};
 use crate::authenticator::Device;
 use crate::http_sign_in::PASSWORD;
-use crate::http_tokens::Billing;
+use crate::internal_service::{KnownServices, Service};
 
 /// What not everybody sees who could be let in, and who does. Whoever widens one of these changes it here too.
 const RESTRICTED: &str = include_str!("http_fields/restricted.txt");
@@ -69,9 +69,10 @@ const PAGES: &str = "https://app.example";
 
 impl Walk {
     async fn begin() -> Self {
-        let billing = Billing::new();
+        let billing = Service::new("billing");
+        let known = KnownServices::of(&[(&billing, &["access:read"])]);
         // A host that browsers have passkeys for.
-        let flags = ["--public-url", PAGES, "--service-keys", &billing.file(&billing.public)];
+        let flags = ["--public-url", PAGES, "--service-keys", &known.file()];
         let app = TestApp::with(&flags).await;
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/openapi.json");
         let document = std::fs::read_to_string(path).expect("it is kept");
@@ -91,7 +92,7 @@ impl Walk {
             tenant,
             app,
         };
-        let token = Some(billing.sign(&Billing::claims(&walk.app)));
+        let token = Some(billing.token(&walk.app));
         walk.callers.push(Caller { kind: SERVICE, token });
         walk.people().await;
         walk.things().await;

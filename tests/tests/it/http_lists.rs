@@ -1,6 +1,7 @@
 //! Lists filter by themselves, in SQL, what policies would decide row by row. Whoever asks, whichever way it is sorted, filtered
 //! and cut into pages: a list shows exactly the rows that they may see one by one.
 
+mod every;
 mod world;
 
 use std::cell::RefCell;
@@ -16,9 +17,10 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use reqwest::StatusCode;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use schemas::values::{AccessMode, MembershipKind};
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::app::Answer;
 use world::{Asker, World};
 
 /// How a row is seen by itself.
@@ -36,6 +38,19 @@ enum OneByOne {
     Callers,
 }
 
+/// How rows are read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Reading {
+    /// Page by page; the member of an item that tells it apart.
+    Pages(&'static str),
+    /// All at once, as CSV with a line that names the columns.
+    Csv,
+    /// Flags by key, as applications poll them.
+    Polled,
+    /// The same as OFREP has them.
+    Evaluated,
+}
+
 /// A row: the list's path, and what tells it apart there.
 type Key = (String, String);
 type Rows = BTreeMap<Key, OneByOne>;
@@ -48,8 +63,7 @@ struct List {
     /// Parameters that are always there.
     fixed: String,
     action: &'static str,
-    /// The member of an item that tells it apart.
-    key: &'static str,
+    reading: Reading,
     rows: Rows,
     /// Empty: it comes whole.
     sorts: &'static [&'static str],
@@ -119,25 +133,17 @@ fn every_list_shows_exactly_the_rows_that_the_policies_allow_one_by_one() {
     }
 }
 
-/// Passkeys want an authenticator: whose they are shows `http_passkeys`.
-const COMPARED_ELSEWHERE: [&str; 1] = ["passkeys:list"];
-
 impl Lists {
     async fn of(world: World) -> Self {
         let map = gateway::url_map::url_map();
         let endpoints = map.endpoints().map(|endpoint| (endpoint.action, Arc::clone(endpoint))).collect();
-        let lists = all(&world, &map).await;
+        let lists = every::list(&world, &map).await;
         // A list that is added is added here too.
         let known: BTreeSet<&str> = lists.iter().map(|list| list.action).collect();
         for endpoint in map.endpoints() {
             let name = endpoint.action.split_once(':').map(|(_, name)| name).unwrap_or_default();
-            let is_list = name == "list" || name == "audit_logs";
-            let elsewhere = COMPARED_ELSEWHERE.contains(&endpoint.action);
-            assert!(
-                !is_list || elsewhere || known.contains(endpoint.action),
-                "{} is not compared",
-                endpoint.action
-            );
+            let is_list = matches!(name, "list" | "audit_logs" | "export" | "poll" | "evaluate_all");
+            assert!(!is_list || known.contains(endpoint.action), "{} is not compared", endpoint.action);
         }
         Self { world, lists, endpoints, known: RefCell::default(), seen: RefCell::default() }
     }
@@ -184,7 +190,8 @@ impl Lists {
                 .map(|query| query["v=".len()..].to_owned())
                 .expect("a query");
             let of = async |op: &str| -> BTreeSet<Key> {
-                let query = format!("{sort}&limit=200&filter[{filter}][{op}]={value}");
+                let limit = if list.reading == Reading::Csv { "" } else { "&limit=200" };
+                let query = format!("{sort}{limit}&filter[{filter}][{op}]={value}");
                 self.pages(asker, list, &query).await.0.into_keys().collect()
             };
             let (equal, other) = (of("eq").await, of("ne").await);
@@ -200,17 +207,17 @@ impl Lists {
             let mut pages = 0;
             let mut cursor = String::new();
             loop {
-                let asked = format!("{path}?{}{query}{cursor}", list.fixed);
-                let answer = self.call(asker, &asked).await;
+                let and = if path.contains('?') { '&' } else { '?' };
+                let asked = format!("{path}{and}{}{query}{cursor}", list.fixed);
+                let answer = self.call(asker, list.reading, &asked).await;
                 if answer.status != StatusCode::OK {
                     let refused = matches!(answer.status.as_u16(), 401 | 403 | 404);
                     assert!(refused && pages == 0, "{asked}: {}", answer.text);
                     break;
                 }
                 pages += 1;
-                for item in answer.body["items"].as_array().expect("items") {
-                    let key = item[list.key].as_str().unwrap_or_else(|| panic!("{asked}: {item}"));
-                    let twice = items.insert((path.clone(), key.to_owned()), item.clone());
+                for (key, item) in list.reading.items(&answer) {
+                    let twice = items.insert((path.clone(), key.clone()), item);
                     assert!(twice.is_none(), "{asked} shows {key} twice");
                 }
                 match answer.body["next_cursor"].as_str() {
@@ -223,8 +230,11 @@ impl Lists {
         (items, most)
     }
 
-    async fn call(&self, asker: &Asker, path: &str) -> crate::app::Answer {
-        let call = self.world.app.get(path);
+    async fn call(&self, asker: &Asker, reading: Reading, path: &str) -> Answer {
+        let call = match reading {
+            Reading::Evaluated => self.world.app.post(path, json!({"context": {"targetingKey": "anybody"}})),
+            _ => self.world.app.get(path),
+        };
         match &asker.credentials {
             Some(credentials) => call.by(credentials).send().await,
             None => call.send().await,
@@ -241,7 +251,7 @@ impl Lists {
             let asks = &self.world.askers[asker];
             let may = match how {
                 OneByOne::Shown(path) => {
-                    let answer = self.call(asks, path).await;
+                    let answer = self.call(asks, list.reading, path).await;
                     let known = matches!(answer.status.as_u16(), 200 | 401 | 403 | 404);
                     assert!(known, "{path}: {}", answer.text);
                     answer.status == StatusCode::OK
@@ -273,12 +283,16 @@ impl Lists {
         }
         let endpoint = &self.endpoints[action];
         let (access, now) = (&app.access.memory, app.clock.now());
-        let (mut kind, mut holds) = (MembershipKind::Staff, false);
+        let (mut kind, mut holds, mut connected) = (MembershipKind::Staff, false, false);
         let resource = match (tenant.map(TenantId), account) {
             (Some(id), _) => {
                 if let Some(person) = caller.person() {
                     kind = access.membership(id, person).map_or(kind, |member| member.kind);
                     holds = access.was_given(id, person, action);
+                }
+                if let Some(application) = caller.application() {
+                    let flags = app.flags.memory.tenant(id);
+                    connected = flags.is_some_and(|flags| flags.applications.contains(&application));
                 }
                 let known = access.tenant(id);
                 let mode = known.map_or(AccessMode::Blocked, |known| known.effective(kind, now));
@@ -298,7 +312,7 @@ impl Lists {
             holds,
             mfa,
             resource,
-            connected: false,
+            connected,
             mutates: endpoint.mutates,
             when_blocked: endpoint.when_blocked,
             now,
@@ -307,188 +321,25 @@ impl Lists {
     }
 }
 
-/// Every list, with all rows that there are of it.
-async fn all(world: &World, map: &gateway::url_map::UrlMap) -> Vec<List> {
-    let id = |text: &Option<String>| text.as_deref().expect("an id").parse::<Uuid>().expect("an id");
-    let text = |text: &Option<String>| text.clone().expect("a text");
-    let shown = async |path: &'static str, columns: &str, table: &str| -> Rows {
-        let rows = world.rows(columns, table).await.into_iter();
-        rows.map(|row| {
-            let key = text(&row[0]);
-            ((path.to_owned(), key.clone()), OneByOne::Shown(format!("{path}/{key}")))
-        })
-        .collect()
-    };
-    let list = |name, path: &'static str, action, rows| List {
-        name,
-        paths: vec![path.to_owned()],
-        fixed: String::new(),
-        action,
-        key: "id",
-        rows,
-        sorts: &["created_at"],
-        filters: &[],
-        is_long: false,
-    };
-    let members = world.rows("id::text, tenant::text, status, person::text", "membership_directory").await;
-    let of_members = |path: &str, is: fn(&str) -> bool| -> Rows {
-        let rows = members.iter().filter(|row| is(&text(&row[2])));
-        rows.map(|row| ((path.to_owned(), text(&row[0])), OneByOne::Tenants(vec![id(&row[1])]))).collect()
-    };
-    let audit = world.rows("id::text, tenant::text, recorded_at::text", "audit_trail");
-    let audit: BTreeSet<_> = audit.await;
-    let audit_of = |path: &str, of: &dyn Fn(&Option<String>) -> Option<OneByOne>| -> Rows {
-        let rows = audit.iter().filter_map(|row| Some(((path.to_owned(), text(&row[0])), of(&row[1])?)));
-        rows.collect()
-    };
-    let until = format!("until={}", world.built_at);
-    let audit_filters = &[("action", "/action"), ("actor", "/actor"), ("outcome", "/outcome")];
-
-    let (mut sessions, mut own) = (Rows::new(), Rows::new());
-    for session in world.sessions.iter().filter(|session| world.goes_on(session)) {
-        let key = |path: String| (path, session.id.to_string());
-        own.insert(key("/api/v1/users/me/sessions".to_owned()), OneByOne::Persons(session.person));
-        let path = format!("/api/v1/users/{}/sessions", session.person);
-        sessions.insert(key(path), OneByOne::Tenants(session.tenants.clone()));
+impl Reading {
+    fn items(self, answer: &Answer) -> Vec<(String, Value)> {
+        let text = |item: &Value, name: &str| item[name].as_str().expect("it has a name").to_owned();
+        let by = |items: &Value, name: &str| {
+            let items = items.as_array().expect("a list").iter();
+            items.map(|item| (text(item, name), item.clone())).collect()
+        };
+        match self {
+            Self::Pages(key) => by(&answer.body["items"], key),
+            Self::Evaluated => by(&answer.body["flags"], "key"),
+            Self::Polled => {
+                let flags = answer.body["flags"].as_object().expect("flags");
+                flags.iter().map(|(key, flag)| (key.clone(), flag.clone())).collect()
+            }
+            Self::Csv => {
+                let mut reader = csv::Reader::from_reader(answer.text.as_bytes());
+                let rows = reader.deserialize::<BTreeMap<String, String>>();
+                rows.map(|row| json!(row.expect("it is CSV"))).map(|row| (text(&row, "id"), row)).collect()
+            }
+        }
     }
-    let tokens = world.tokens.iter().filter(|(session, _)| world.goes_on(session)).map(|(session, token)| {
-        (("/api/v1/users/me/tokens".to_owned(), token.to_string()), OneByOne::Persons(session.person))
-    });
-    let people: BTreeSet<Uuid> = members.iter().map(|row| id(&row[3])).collect();
-    let flags = world.rows("tenant::text, key", "flags").await;
-    let flags_of = |tenant: &str| format!("/api/operator/tenants/{tenant}/flags");
-    let keys = world.rows("application::text, id::text", "application_keys").await;
-    let keys_of = |application: &str| format!("/api/developer/applications/{application}/keys");
-    let permissions = map.endpoints().filter(|endpoint| endpoint.can_be_given());
-    let permissions =
-        permissions.map(|it| (("/api/v1/permissions".to_owned(), it.action.to_owned()), OneByOne::Callers));
-    let policies = (1..=4_u128).map(|n| {
-        let (path, id) = ("/api/operator/policies", Uuid::from_u128(n));
-        ((path.to_owned(), id.to_string()), OneByOne::Shown(format!("{path}/{id}")))
-    });
-
-    vec![
-        List {
-            sorts: &["created_at", "email", "last_name"],
-            filters: &[("email", "/email")],
-            ..list(
-                "users",
-                "/api/v1/users",
-                "users:list",
-                shown("/api/v1/users", "id::text", "user_directory").await,
-            )
-        },
-        List {
-            filters: &[("status", "/status"), ("role", "/role"), ("person", "/person"), ("email", "/email")],
-            ..list(
-                "memberships",
-                "/api/v1/memberships",
-                "memberships:list",
-                of_members("/api/v1/memberships", |_| true),
-            )
-        },
-        List {
-            filters: &[("email", "/email"), ("role", "/role")],
-            ..list(
-                "invitations",
-                "/api/v1/invitations",
-                "invitations:list",
-                of_members("/api/v1/invitations", |status| status == "invited"),
-            )
-        },
-        List {
-            sorts: &["name", "created_at"],
-            filters: &[("name", "/name")],
-            ..list(
-                "roles",
-                "/api/v1/roles",
-                "roles:list",
-                shown("/api/v1/roles", "id::text", "role_directory").await,
-            )
-        },
-        List {
-            sorts: &["name", "domain", "created_at"],
-            filters: &[("name", "/name"), ("status", "/status"), ("domain", "/domain")],
-            ..list(
-                "tenants",
-                "/api/operator/tenants",
-                "tenants:list",
-                shown("/api/operator/tenants", "id::text", "tenant_directory").await,
-            )
-        },
-        List {
-            sorts: &["name", "created_at"],
-            filters: &[("name", "/name"), ("environment", "/environment")],
-            ..list(
-                "applications",
-                "/api/developer/applications",
-                "applications:list",
-                shown("/api/developer/applications", "id::text", "application_directory").await,
-            )
-        },
-        List {
-            paths: world.applications.iter().map(|application| keys_of(&application.to_string())).collect(),
-            filters: &[("status", "/status"), ("prefix", "/prefix")],
-            ..list("keys", "", "keys:list", {
-                let rows = keys.iter();
-                rows.map(|row| ((keys_of(&text(&row[0])), text(&row[1])), OneByOne::Platform)).collect()
-            })
-        },
-        List {
-            paths: world.tenants.iter().map(|tenant| flags_of(&tenant.to_string())).collect(),
-            key: "key",
-            sorts: &[],
-            ..list("flags", "", "flags:list", {
-                let path = |row: &[Option<String>]| flags_of(&text(&row[0]));
-                let one =
-                    |row: &[Option<String>]| OneByOne::Shown(format!("{}/{}", path(row), text(&row[1])));
-                flags.iter().map(|row| ((path(row), text(&row[1])), one(row))).collect()
-            })
-        },
-        List {
-            paths: people.iter().map(|person| format!("/api/v1/users/{person}/sessions")).collect(),
-            sorts: &[],
-            ..list("sessions", "", "sessions:list", sessions)
-        },
-        List { sorts: &[], ..list("own sessions", "/api/v1/users/me/sessions", "my_sessions:list", own) },
-        List {
-            sorts: &[],
-            ..list("own tokens", "/api/v1/users/me/tokens", "my_tokens:list", tokens.collect())
-        },
-        List {
-            sorts: &[],
-            ..list("policies", "/api/operator/policies", "policies:list", policies.collect())
-        },
-        List {
-            key: "permission",
-            sorts: &[],
-            ..list("permissions", "/api/v1/permissions", "permissions:list", permissions.collect())
-        },
-        List {
-            fixed: until.clone(),
-            sorts: &["recorded_at"],
-            filters: audit_filters,
-            is_long: true,
-            ..list(
-                "a tenant's audit trail",
-                "/api/v1/tenants/me/audit-logs",
-                "own_tenant:audit_logs",
-                audit_of("/api/v1/tenants/me/audit-logs", &|tenant| {
-                    Some(OneByOne::Tenants(vec![tenant.as_deref()?.parse().expect("an id")]))
-                }),
-            )
-        },
-        List {
-            fixed: until,
-            sorts: &["recorded_at"],
-            filters: audit_filters,
-            is_long: true,
-            ..list(
-                "the audit trail",
-                "/api/auditor/audit-logs",
-                "audit:list",
-                audit_of("/api/auditor/audit-logs", &|_| Some(OneByOne::Platform)),
-            )
-        },
-    ]
 }

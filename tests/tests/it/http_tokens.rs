@@ -1,20 +1,17 @@
 //! Personal access tokens over HTTP, and the tokens that internal services sign.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use gateway::serve::Server;
 use gateway::settings::Settings;
-use gateway::signing::SigningAlgorithm;
-use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use reqwest::StatusCode;
 use schemas::values::Role;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::app::{Answer, TestApp};
 use crate::http_sign_in::{Acme, OTHER_PASSWORD, PASSWORD, Session};
+use crate::internal_service::{KnownServices, Service};
 
 const TOKENS: &str = "/api/v1/users/me/tokens";
 
@@ -363,54 +360,14 @@ async fn no_secret_of_a_token_is_written_down() {
     }
 }
 
-/// A service's key, and a file that makes it known.
-pub struct Billing {
-    key: EncodingKey,
-    pub public: Value,
-    directory: TempDir,
-}
-
-impl Billing {
-    pub fn new() -> Self {
-        let der = SigningAlgorithm::Es256.generate().expect("a key is made");
-        let pem =
-            format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(&*der));
-        let key = EncodingKey::from_ec_pem(pem.as_bytes()).expect("it is a key");
-        let jwk = Jwk::from_encoding_key(&key, Algorithm::ES256).expect("it has a public half");
-        let mut public = serde_json::to_value(jwk).expect("a JWK is JSON");
-        public["kid"] = json!("billing-1");
-        Self { key, public, directory: tempfile::tempdir().expect("a directory is made") }
-    }
-
-    pub fn file(&self, key: &Value) -> String {
-        let file = self.directory.path().join("services.json");
-        let content = json!({"services": [{"name": "billing", "scopes": ["access:read"], "keys": [key]}]});
-        std::fs::write(&file, content.to_string()).expect("it is written");
-        file.to_str().expect("the path is text").to_owned()
-    }
-
-    pub fn claims(app: &TestApp) -> Value {
-        let state = &app.server.state;
-        let now = state.clock.now().timestamp();
-        json!({
-            "iss": "billing", "sub": "billing", "aud": state.keys.tokens.issuer(), "iat": now, "nbf": now,
-            "exp": now + 60, "jti": state.ids.fresh(),
-        })
-    }
-
-    pub fn sign(&self, claims: &Value) -> String {
-        let header = Header { kid: Some("billing-1".to_owned()), ..Header::new(Algorithm::ES256) };
-        jsonwebtoken::encode(&header, claims, &self.key).expect("it is signed")
-    }
-}
-
 #[tokio::test]
 async fn a_service_is_known_by_its_own_key_and_everything_else_is_refused_alike() {
-    let billing = Billing::new();
-    let app = TestApp::with(&["--service-keys", &billing.file(&billing.public)]).await;
+    let billing = Service::new("billing");
+    let known = KnownServices::of(&[(&billing, &["access:read"])]);
+    let app = TestApp::with(&["--service-keys", &known.file()]).await;
     let acme = app.provision("acme").await;
     let asked = async |token: String| app.get("/api/v1/permissions").by(&token).send().await;
-    let claims = || Billing::claims(&app);
+    let claims = || billing.claims(&app);
     // It is known, and nothing here is for services.
     let known = asked(billing.sign(&claims())).await;
     forbidden(known.clone());
@@ -426,7 +383,7 @@ async fn a_service_is_known_by_its_own_key_and_everything_else_is_refused_alike(
         billing.sign(&claims)
     };
     let now = app.server.state.clock.now().timestamp();
-    let stranger = Billing::new();
+    let stranger = Service::new("billing");
     let unsigned = {
         let token = billing.sign(&claims());
         let (_, rest) = token.split_once('.').expect("three parts");
@@ -474,11 +431,10 @@ async fn a_service_is_known_by_its_own_key_and_everything_else_is_refused_alike(
 /// CC-SEC-003
 #[tokio::test]
 async fn a_server_that_is_given_a_private_key_does_not_start() {
-    let billing = Billing::new();
-    let mut private = billing.public.clone();
-    private["d"] = json!("c2VjcmV0");
-    let file = billing.file(&private);
-    let settings = Settings::from_flags(["--service-keys", &file]).expect("the settings are right");
+    let mut billing = Service::new("billing");
+    billing.public["d"] = json!("c2VjcmV0");
+    let known = KnownServices::of(&[(&billing, &["access:read"])]);
+    let settings = Settings::from_flags(["--service-keys", &known.file()]).expect("the settings are right");
     let error = format!("{:#}", Server::start(settings).await.err().expect("it does not start"));
     assert!(error.contains("key 1 of the service billing") && error.contains("private"), "{error}");
     assert!(!error.contains("c2VjcmV0"), "{error}");

@@ -6,6 +6,7 @@
 
 mod credentials;
 mod forger;
+mod operation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,59 +18,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::app::{Answer, TestApp, TestTenant};
-
-/// One endpoint, and what the document tells of it.
-#[derive(Clone, Debug)]
-struct Operation {
-    method: Method,
-    path: String,
-    rules: Value,
-}
-
-impl Operation {
-    fn name(&self) -> String {
-        format!("{} {}", self.method, self.path)
-    }
-
-    fn action(&self) -> &str {
-        self.rules["x-action"].as_str().expect("every operation has an action")
-    }
-
-    fn roles(&self) -> BTreeSet<Role> {
-        let roles = self.rules["x-roles"].as_array().into_iter().flatten();
-        roles.map(|role| role.as_str().expect("a word").parse().expect("a role")).collect()
-    }
-
-    fn scope(&self) -> Option<&str> {
-        self.rules["x-scope"].as_str()
-    }
-
-    fn tenant(&self) -> &str {
-        self.rules["x-tenant"].as_str().expect("every operation says which tenant it concerns")
-    }
-
-    fn mutates(&self) -> bool {
-        self.rules["x-mutates"] == true
-    }
-
-    fn is_open(&self) -> bool {
-        self.rules["security"] == json!([])
-    }
-
-    fn is_audited(&self) -> bool {
-        self.rules.get("x-unaudited").is_none()
-    }
-
-    /// True if the path's id is a membership's.
-    fn is_about_a_membership(&self) -> bool {
-        ["/api/v1/memberships", "/api/v1/invitations"].iter().any(|root| self.path.starts_with(root))
-    }
-
-    /// True if the path names something that belongs to a tenant, so that another tenant's is not there.
-    fn names_a_tenants_thing(&self) -> bool {
-        self.tenant() == "own" && self.path.contains('{')
-    }
-}
+use crate::internal_service::{KnownServices, Service};
+use operation::Operation;
 
 /// A tenant with something of everything.
 struct Furnished {
@@ -86,6 +36,9 @@ struct Walk {
     operations: Vec<Operation>,
     acme: Furnished,
     other: Furnished,
+    /// An internal service that may do all that services may, and one that may do nothing.
+    billing: Service,
+    idle: Service,
     /// Which operations were seen in which case.
     seen: BTreeMap<&'static str, BTreeSet<String>>,
     /// What strangers were refused, by action: these are counted, not written one by one.
@@ -106,9 +59,13 @@ struct Called {
 
 impl Walk {
     async fn begin() -> Self {
-        let app = TestApp::new().await;
-        let document = app.get("/openapi.json").send().await.body;
+        let (billing, idle) = (Service::new("billing"), Service::new("idle"));
         let map = gateway::url_map::url_map();
+        let scopes: BTreeSet<_> = map.endpoints().filter_map(|endpoint| endpoint.service).collect();
+        let scopes: Vec<_> = scopes.into_iter().collect();
+        let known = KnownServices::of(&[(&billing, &scopes), (&idle, &[])]);
+        let app = TestApp::with(&["--service-keys", &known.file()]).await;
+        let document = app.get("/openapi.json").send().await.body;
         let operation = |endpoint: &Arc<Endpoint>| {
             let method = endpoint.method.as_str();
             let rules = document["paths"][endpoint.path][method.to_lowercase()].clone();
@@ -122,6 +79,8 @@ impl Walk {
             operations,
             acme,
             other,
+            billing,
+            idle,
             seen: BTreeMap::new(),
             counted: BTreeMap::new(),
             called: Vec::new(),
@@ -297,6 +256,7 @@ async fn every_route_lets_in_whom_it_names_and_nobody_else() {
     for (case, expected) in [
         ("stranger", all.clone()),
         ("wrong role", all.clone()),
+        ("wrong service", all.clone()),
         ("wrong tenant", all.clone()),
         ("suspended", of(in_a_tenant)),
         ("read-only", of(mutating_in_a_tenant)),
@@ -353,6 +313,13 @@ async fn wrong_roles(walk: &mut Walk, operation: &Operation) {
         None => walk.acme.secret.clone(),
     };
     walk.refused("wrong role", operation, (&key, Some(acme)), forbidden).await;
+    let mut services = vec![walk.idle.token(&walk.app)];
+    if operation.service_scope().is_none() {
+        services.push(walk.billing.token(&walk.app));
+    }
+    for token in services {
+        walk.refused("wrong service", operation, (&token, None), forbidden).await;
+    }
 }
 
 /// Another tenant's is not there; what is nobody's in particular is not for credentials of one tenant.
@@ -445,6 +412,9 @@ async fn allowed(walk: &mut Walk, operation: &Operation) {
     }
     if operation.scope().is_some() {
         credentials.push((None, walk.acme.secret.clone()));
+    }
+    if operation.service_scope().is_some() {
+        credentials.push((None, walk.billing.token(&walk.app)));
     }
     for (role, credentials) in credentials {
         let answer = walk.send(operation, Some(&credentials), None).await;

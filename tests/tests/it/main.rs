@@ -42,6 +42,7 @@ mod http_tokens;
 mod http_users;
 mod http_walk;
 mod interleavings;
+mod internal_service;
 mod invariants;
 mod isolation;
 mod jobs;

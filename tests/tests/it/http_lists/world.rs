@@ -1,6 +1,6 @@
 //! Tenants with something of everything, and everybody who may ask about it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::{Method, StatusCode};
 use schemas::values::Role;
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::app::{Answer, TestApp};
+use crate::authenticator::Device;
 use crate::http_sign_in::PASSWORD;
 
 const HARMLESS: &str = "forbid (principal is Person, action == Action::\"users:remove\", resource) \
@@ -16,6 +17,9 @@ const HARMLESS: &str = "forbid (principal is Person, action == Action::\"users:r
 const GIVEN: [&str; 6] =
     ["users:list", "users:read", "roles:list", "roles:read", "memberships:list", "sessions:list"];
 
+/// Where people sign in.
+const PAGES: &str = "https://app.example";
+
 /// A session, whose it is, and the tenants that it reaches.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -23,6 +27,20 @@ pub struct Session {
     pub person: Uuid,
     pub tenants: Vec<Uuid>,
     access: String,
+}
+
+impl Session {
+    fn begun(app: &TestApp, answer: &Answer, person: Uuid) -> Self {
+        let text = |name: &str| answer.body[name].as_str().expect("a text").to_owned();
+        // Who belongs to several tenants has a session for all of them.
+        let tenants = app.server.state.access.memory.active_memberships(person.into());
+        Self {
+            id: text("session").parse().expect("an id"),
+            person,
+            tenants: tenants.iter().map(|member| member.tenant.0).collect(),
+            access: text("access_token"),
+        }
+    }
 }
 
 /// Whoever may ask.
@@ -42,6 +60,8 @@ pub struct World {
     pub askers: Vec<Asker>,
     /// Personal access tokens, with the sessions that they were issued in.
     pub tokens: Vec<(Session, Uuid)>,
+    /// Passkeys, with the people who have them.
+    pub passkeys: Vec<(Uuid, Uuid)>,
     /// What was recorded before this time is all there is: to ask is recorded too.
     pub built_at: String,
 }
@@ -54,7 +74,8 @@ struct Furnished {
 
 impl World {
     pub async fn build() -> Self {
-        let app = TestApp::new().await;
+        // A host that browsers have passkeys for.
+        let app = TestApp::with(&["--public-url", PAGES]).await;
         let (mut sessions, mut applications, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for name in ["alpha", "beta", "gamma", "delta"] {
             let application = json!({"application": {"name": name, "environment": "production"}});
@@ -68,11 +89,24 @@ impl World {
         invite(&app, all[1].tenant, "shared@else.example", "administrator").await;
         app.accept(all[1].tenant, shared).await;
         sessions.push(log_in(&app, "shared@else.example", shared).await);
-        let mut tokens = Vec::new();
-        for session in sessions.iter().filter(|session| session.tenants.len() == 1) {
-            let body = json!({"name": "Export", "permissions": ["users:read"]});
-            let issued = app.post("/api/v1/users/me/tokens", body).by(&session.access).send().await;
-            tokens.push((session.clone(), issued.is(StatusCode::CREATED).id()));
+        let (mut passkeys, mut tokens) = (Vec::new(), Vec::new());
+        let of_one = sessions.iter().filter(|session| session.tenants.len() == 1);
+        let people: BTreeMap<Uuid, Session> =
+            of_one.map(|session| (session.person, session.clone())).collect();
+        for (person, session) in people {
+            let (mut device, mut other) = (Device::default(), Device::default());
+            passkeys.push((person, add_passkey(&app, &session, &mut device).await));
+            // The first factor ended their other sessions.
+            sessions.retain(|other| other.person != person || other.id == session.id);
+            // From the second on a passkey is asked for.
+            let session = log_in_with(&app, &mut device, person).await;
+            passkeys.push((person, add_passkey(&app, &session, &mut other).await));
+            for name in ["Export", "Import"] {
+                let body = json!({"name": name, "permissions": ["users:read"]});
+                let issued = app.post("/api/v1/users/me/tokens", body).by(&session.access).send().await;
+                tokens.push((session.clone(), issued.is(StatusCode::CREATED).id()));
+            }
+            sessions.push(session);
         }
         let developer = app.token(Role::Developer, None);
         for application in &applications {
@@ -96,11 +130,11 @@ impl World {
         done(look.by(&operator).send().await);
         app.settled().await;
 
-        let askers = askers(&app, &all, applications[0]).await;
+        let askers = askers(&app, &all, &applications).await;
         app.settled().await;
         let built_at = app.server.state.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
         let tenants = all.iter().map(|furnished| furnished.tenant).collect();
-        Self { app, tenants, applications, sessions, askers, tokens, built_at }
+        Self { app, tenants, applications, sessions, askers, tokens, passkeys, built_at }
     }
 
     /// True unless the suspension of its only tenant ended it: then it is listed nowhere.
@@ -108,10 +142,11 @@ impl World {
         session.tenants != [self.tenants[2]]
     }
 
-    /// True for those who run the platform, and for the first tenant's people.
+    /// True for those who run the platform, for applications, and for the first tenant's people.
     pub fn sees_most(&self, asker: &Asker) -> bool {
         let platform = [Role::Operator, Role::Developer, Role::Auditor].map(Role::as_str);
         platform.contains(&asker.who.as_str())
+            || asker.who.starts_with("an application")
             || (asker.tenant == self.tenants.first().copied() && asker.who.starts_with("a member"))
     }
 
@@ -201,23 +236,37 @@ async fn accept(app: &TestApp, tenant: Uuid, person: Uuid) {
 
 async fn log_in(app: &TestApp, email: &str, person: Uuid) -> Session {
     let body = json!({"email": email, "password": PASSWORD});
-    let body = app.post("/auth/login", body).send().await.is(StatusCode::OK).body;
-    let id = body["session"].as_str().and_then(|text| text.parse().ok()).expect("a session");
-    // Who belongs to several tenants has a session for all of them.
-    let tenants = app.server.state.access.memory.active_memberships(person.into());
-    let access = body["access_token"].as_str().expect("a token").to_owned();
-    Session { id, person, tenants: tenants.iter().map(|member| member.tenant.0).collect(), access }
+    Session::begun(app, &app.post("/auth/login", body).send().await.is(StatusCode::OK), person)
+}
+
+async fn add_passkey(app: &TestApp, by: &Session, device: &mut Device) -> Uuid {
+    let path = "/api/v1/users/me/passkeys";
+    let offered = app.post(&format!("{path}/options"), json!({})).by(&by.access).send().await;
+    let offered = offered.is(StatusCode::OK).body;
+    let credential = device.create(PAGES, &offered["options"]).await;
+    let body = json!({"ticket": offered["ticket"], "name": "Phone", "credential": credential});
+    app.post(path, body).by(&by.access).send().await.is(StatusCode::CREATED).id()
+}
+
+async fn log_in_with(app: &TestApp, device: &mut Device, person: Uuid) -> Session {
+    let asked = app.post("/auth/passkeys/options", json!({})).send().await.is(StatusCode::OK).body;
+    let credential = device.get(PAGES, &asked["options"]).await;
+    let body = json!({"ticket": asked["ticket"], "credential": credential});
+    let answer = app.post("/auth/passkeys/login", body).send().await.is(StatusCode::OK);
+    Session::begun(app, &answer, person)
 }
 
 /// Every role of the platform, and in each tenant every role that is nobody's in particular, and its people.
-async fn askers(app: &TestApp, all: &[Furnished], application: Uuid) -> Vec<Asker> {
+async fn askers(app: &TestApp, all: &[Furnished], applications: &[Uuid]) -> Vec<Asker> {
     let asker =
         |who: String, credentials: String, tenant| Asker { who, credentials: Some(credentials), tenant };
     let mut askers = vec![Asker { who: "a stranger".to_owned(), credentials: None, tenant: None }];
     let platform = Role::ALL.iter().filter(|role| role.is_platform());
     askers.extend(platform.map(|role| asker(role.as_str().to_owned(), app.token(*role, None), None)));
-    let (key, _) = app.issue_key(application, &["flag:read"]).await;
-    askers.push(asker("an application".to_owned(), key, None));
+    for (application, Furnished { tenant, .. }) in applications.iter().zip(all) {
+        let (key, _) = app.issue_key(*application, &["flag:read"]).await;
+        askers.push(asker(format!("an application of {tenant}"), key, None));
+    }
     for Furnished { tenant, people } in all {
         let roles = Role::ALL.iter().filter(|role| role.is_tenant());
         let token = |role: &Role| app.token(*role, Some(*tenant));

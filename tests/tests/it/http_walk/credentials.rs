@@ -15,6 +15,7 @@ use super::forger::Forger;
 use super::{Operation, Walk, by_operator};
 use crate::app::TestApp;
 use crate::http_sign_in::PASSWORD;
+use crate::internal_service::Service;
 
 const NEVER: (&str, &str) = ("ERR-AUTH-401", "invalid_token");
 const NO_LONGER: (&str, &str) = ("ERR-AUTH-440", "session_expired");
@@ -102,6 +103,9 @@ async fn no_good(walk: &Walk) -> Vec<NoGood> {
     for (what, credentials) in keys(walk).await {
         never(what, credentials);
     }
+    for (what, credentials) in services(walk) {
+        never(what, credentials);
+    }
 
     let since_suspended = app.token(Role::Owner, Some(acme));
     by_operator(walk, ("suspend", json!({"reason": "the walk"}))).await;
@@ -186,6 +190,24 @@ async fn keys(walk: &Walk) -> Vec<(&'static str, String)> {
         ("(a key) of another secret", format!("tk_{head}_{other}")),
         ("(a key) that nobody has", format!("tk_{}_{secret}", Uuid::from_u128(1).simple())),
         ("(a key) of a disabled application", of_closed),
+    ]
+}
+
+/// Services' tokens: of another key under a known one's name, for somebody else, of another service, and too old.
+fn services(walk: &Walk) -> Vec<(&'static str, String)> {
+    let claims = walk.billing.claims(&walk.app);
+    let with = |changes: Value| {
+        let mut claims = claims.clone();
+        let changes = changes.as_object().expect("it is an object").clone();
+        claims.as_object_mut().expect("it is an object").extend(changes);
+        walk.billing.sign(&claims)
+    };
+    let now = walk.app.server.state.clock.now().timestamp();
+    vec![
+        ("(a service's) of another key", Service::new("billing").sign(&claims)),
+        ("(a service's) for somebody else", with(json!({"aud": "https://else.example"}))),
+        ("(a service's) of another service", with(json!({"iss": "idle", "sub": "idle"}))),
+        ("(a service's) that has expired", with(json!({"iat": now - 60, "nbf": now - 60, "exp": now - 1}))),
     ]
 }
 
