@@ -7,6 +7,7 @@
 mod bench;
 mod check;
 mod contender;
+mod cores;
 mod fill;
 mod finding;
 mod load;

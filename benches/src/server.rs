@@ -10,12 +10,15 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use cluster::{Cluster, ConnectInfo, Options, Progress, StopMode};
 use rand::RngCore;
+use rustix::io::Errno;
+use rustix::process::Pid;
 use sqlx::Connection;
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use crate::contender::Shipped;
+use crate::cores;
 use crate::load::closed;
 use crate::work;
 
@@ -133,6 +136,28 @@ impl Private {
 
     pub fn postmaster_pid(&self) -> Option<i32> {
         self.cluster.postmaster_pid()
+    }
+
+    /// Keeps all its processes to some cores, and those it starts from now on.
+    pub fn keep_to(&self, cores: &[usize]) -> Result<()> {
+        let postmaster = self.postmaster_pid().context("PostgreSQL isn't running")?;
+        for process in
+            std::fs::read_dir("/proc").context("the system doesn't tell which processes there are")?
+        {
+            let Ok(pid) = process?.file_name().to_string_lossy().parse::<i32>() else { continue };
+            // One that has ended by now needs no core.
+            let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+            // Behind the name, which may hold anything: state and parent.
+            let parent = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1));
+            if pid != postmaster && parent.and_then(|pid| pid.parse().ok()) != Some(postmaster) {
+                continue;
+            }
+            match cores::keep_to(Pid::from_raw(pid), cores) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => return Err(error).context("PostgreSQL can't be kept to a core"),
+            }
+        }
+        Ok(())
     }
 
     /// The version, and the settings that matter, by name.

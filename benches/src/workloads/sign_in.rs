@@ -1,6 +1,7 @@
 //! Signing in and staying in: logins beside the bare hash, refreshes by algorithm, what a token costs a request, and all of
 //! it together in a day's mix.
 
+mod apart;
 mod house;
 mod mix;
 
@@ -27,12 +28,12 @@ use house::{Connection, House, email};
 
 pub const WORKLOAD: Workload = Workload {
     name: "sign_in",
-    what: "Logins through HTTP with the hash parameters as shipped; refreshes through HTTP, durable, with RS256 and ES256; \
+    what: "Logins through HTTP with the hash parameters as shipped, of all cores and of one that has only the server; refreshes through HTTP, durable, with RS256 and ES256; \
            what checking token, session and policies takes of a request, in process; and 5,000 authentications a second \
            through HTTP, 98.9 % of them checks of tokens and keys, 1 % refreshes, 0.1 % logins.",
     peer: "the bare argon2id hash of as many threads as there are cores",
-    wanted: "≥ 90 % of the bare hash; ≥ 1,000 and ≥ 2,000 refreshes/s; < 50 µs; 5,000 authentications/s",
-    expected_s: (60, 140),
+    wanted: "≥ 90 % of the bare hash per core; ≥ 1,000 and ≥ 2,000 refreshes/s; < 50 µs; 5,000 authentications/s",
+    expected_s: (75, 170),
     run: |bench| Box::pin(run(bench)),
 };
 
@@ -49,12 +50,18 @@ async fn run(bench: &Bench) -> Result<Finding> {
 
 async fn measure(bench: &Bench) -> Result<Finding> {
     let (mut bare, mut logins, mut checks) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut core, mut of_core) = (Vec::new(), Vec::new());
     let mut refreshes = [("RS256", Vec::new(), 1_000.0), ("ES256", Vec::new(), 2_000.0)];
     let mut mixed = [histogram(), histogram(), histogram()];
     let time = Duration::from_secs_f64(bench.seconds(SECONDS));
     for round in 0..bench.rounds(3) {
         bench.progress.now("the bare hash");
         bare.push(tokio::task::spawn_blocking(move || bare_hash(time)).await??);
+        bench.server.fresh_database(DATABASE, None).await?;
+        if let Some(found) = apart::measure(bench, time)? {
+            core.push(found.bare);
+            of_core.push(found.logins);
+        }
         for (algorithm, per_second, _) in &mut refreshes {
             bench.server.fresh_database(DATABASE, None).await?;
             let house = House::open(bench, algorithm).await?;
@@ -79,7 +86,8 @@ async fn measure(bench: &Bench) -> Result<Finding> {
     }
     let cores = threads();
     let share = Spread::ratio(&logins, &bare);
-    let per_core = Spread::of(logins.iter().map(|logins| logins / cores as f64));
+    let apart =
+        (!core.is_empty()).then(|| (Spread::ratio(&of_core, &core), Spread::of(core), Spread::of(of_core)));
     let [bare, logins, check] = [bare, logins, checks].map(Spread::of);
     let mut table = Table::new("", ["", "median", "lowest – highest"]);
     let mut row = |name: &str, spread: &Spread, digits: usize| {
@@ -88,25 +96,40 @@ async fn measure(bench: &Bench) -> Result<Finding> {
     };
     row("bare hashes/s", &bare, 1);
     row("logins/s", &logins, 1);
-    row("logins/s and core", &per_core, 1);
+    if let Some((_, bare, logins)) = &apart {
+        row("bare hashes/s of one core", bare, 1);
+        row("logins/s of a core that has only the server", logins, 1);
+    }
     row("token, session and policies, µs", &check, 1);
     let mut verdicts = vec![
-        Verdict::new(
-            "logins ≥ 90 % of the bare hash",
-            format!("{:.0} %", share.median * 100.0),
-            Reached::if_so(share.median >= 0.9),
-        ),
         Verdict::new(
             "token, session and policies < 50 µs",
             format!("{:.1} µs", check.median),
             Reached::if_so(check.median < 50.0),
         ),
         Verdict::new(
-            "cores that 5,000 password logins/s would need",
-            format!("{:.0}", 5_000.0 / per_core.median),
+            "logins beside the bare hash, client and database on the same cores",
+            format!("{:.0} %", share.median * 100.0),
+            Reached::Stated,
+        ),
+        Verdict::new(
+            "such cores that 5,000 password logins/s would need, with client and database",
+            format!("{:.0}", 5_000.0 / logins.median * cores as f64),
             Reached::Stated,
         ),
     ];
+    if let Some((share, _, logins)) = &apart {
+        verdicts.push(Verdict::new(
+            "logins of a core ≥ 90 % of its bare hashes",
+            format!("{:.0} %", share.median * 100.0),
+            Reached::if_so(share.median >= 0.9),
+        ));
+        verdicts.push(Verdict::new(
+            "cores that 5,000 password logins/s would need of the server",
+            format!("{:.0}", 5_000.0 / logins.median),
+            Reached::Stated,
+        ));
+    }
     for (algorithm, per_second, wanted) in &refreshes {
         let spread = Spread::of(per_second.iter().copied());
         row(&format!("refreshes/s, {algorithm}"), &spread, 0);
@@ -134,14 +157,17 @@ async fn measure(bench: &Bench) -> Result<Finding> {
         verdicts,
         tables: vec![table, latencies],
         notes: vec![
-            "Client, server and database share the cores. Every login and every refresh is an event, durable before it is \
+            "Client, server and database share the cores, but where a core is measured: there the server has it to itself, \
+             and client and database keep to the others. Every login and every refresh is an event, durable before it is \
              answered."
                 .to_owned(),
             "The mix is an open load: latencies count from when each was due, those of refreshes and logins alone from \
              when they were sent. All rounds are counted together."
                 .to_owned(),
         ],
-        data: json!({ "bare": bare, "logins": logins, "check_us": check,
+        data: json!({ "bare": bare, "logins": logins,
+                      "core": apart.map(|(share, bare, logins)| json!({ "share": share, "bare": bare, "logins": logins })),
+                      "check_us": check,
                       "mix_p50_ms": ms(all, 0.5), "mix_p95_ms": p95, "mix_p99_ms": p99,
                       "refreshes": refreshes.map(|(algorithm, rounds, _)| (algorithm.to_owned(), rounds)) }),
         ..Finding::default()

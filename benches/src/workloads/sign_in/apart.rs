@@ -1,0 +1,59 @@
+//! What a core makes that has only the server, while client and database keep to the others.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::bare_hash;
+use super::house::House;
+use crate::bench::Bench;
+use crate::cores::{self, Core};
+use crate::server::Private;
+
+/// Of one core, in a second.
+pub struct Apart {
+    pub bare: f64,
+    pub logins: f64,
+}
+
+/// `None`: there is but one core.
+pub fn measure(bench: &Bench, time: Duration) -> Result<Option<Apart>> {
+    let all = cores::all()?;
+    let [own, others @ ..] = &all[..] else { return Ok(None) };
+    let Some(other) = others.first() else { return Ok(None) };
+    let (server, client) = (Core::of(*own)?, Core::of(*other)?);
+    let kept = Kept::to(&bench.server, others, &all)?;
+    bench.progress.now("the bare hash, one core");
+    let bare = server.run(async || bare_hash(time))?;
+    let house = server.run(|| House::open(bench, "RS256"))?;
+    bench.progress.now("logins, one core");
+    let logins = client.run(|| house.logins(time));
+    server.run(|| house.shipped.close())?;
+    drop(kept);
+    server.end();
+    client.end();
+    Ok(Some(Apart { bare, logins: logins? }))
+}
+
+/// PostgreSQL keeps to some cores until this is dropped.
+struct Kept<'a> {
+    server: &'a Private,
+    all: &'a [usize],
+}
+
+impl<'a> Kept<'a> {
+    fn to(server: &'a Private, cores: &[usize], all: &'a [usize]) -> Result<Self> {
+        let kept = Self { server, all };
+        server.keep_to(cores)?;
+        Ok(kept)
+    }
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        // What comes after would be measured on fewer cores, and says by its own figures that something is wrong.
+        if let Err(error) = self.server.keep_to(self.all) {
+            eprintln!("PostgreSQL still keeps to some cores: {error:#}");
+        }
+    }
+}
