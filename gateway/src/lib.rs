@@ -15,6 +15,7 @@ pub mod database;
 pub mod delivery;
 pub mod endpoint;
 pub mod explain;
+pub mod export;
 pub mod extract;
 pub mod forwarded;
 #[doc(hidden)]

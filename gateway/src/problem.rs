@@ -10,6 +10,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::audit::AuditOutcome;
 use engine::command::{DispatchError, Intake};
+use engine::jobs::{JobsError, ResultsError};
 use kernel::{Rejection, RejectionKind};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -295,6 +296,25 @@ pub struct ProblemBody {
     #[serde(flatten)]
     #[schema(ignore)]
     pub members: Map<String, Value>,
+}
+
+impl From<JobsError> for Problem {
+    fn from(error: JobsError) -> Self {
+        tracing::warn!(%error, "the jobs can't be asked");
+        Self::unavailable("database")
+    }
+}
+
+impl From<ResultsError> for Problem {
+    fn from(error: ResultsError) -> Self {
+        tracing::warn!(%error, "what a job made can't be read");
+        match error {
+            ResultsError::Codec(_) => Self::unexpected(),
+            ResultsError::Database(_) | ResultsError::Pool(_) | ResultsError::Keys(_) => {
+                Self::unavailable("database")
+            }
+        }
+    }
 }
 
 /// The one mapping from what dispatch refuses to what callers hear.

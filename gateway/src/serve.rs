@@ -9,7 +9,7 @@ use deadpool_postgres::Pool;
 use engine::clock::{SystemClock, SystemIds};
 use engine::codec::Codec;
 use engine::feed::{Feed, Live};
-use engine::jobs::{JobHandler, JobRunner, JobSettings, Jobs};
+use engine::jobs::{JobHandler, JobResults, JobRunner, JobSettings, Jobs};
 use engine::journal::{PgFeed, PgJournal};
 use engine::ledger::{AuditFeed, AuditLedger};
 use engine::process::Processes;
@@ -28,6 +28,7 @@ use crate::audit::Audit;
 use crate::data_dir::{Announcement, DataDir};
 use crate::database::{self, Database};
 use crate::endpoint::Listener;
+use crate::export::ExportHandler;
 use crate::keys::{KeyStore, Keyring, Keys};
 use crate::listener::{serve_tcp, serve_unix};
 use crate::mail::{MailHandler, Mailer};
@@ -145,6 +146,7 @@ impl Server {
         let ledger = AuditLedger::start(pool.clone(), codec.clone(), audit_live.clone(), clock.clone());
         let audit = Arc::new(Audit::new(Arc::new(ledger.clone()), clock.clone(), ids.clone()));
 
+        let results = JobResults::new(queries.clone(), codec.clone(), clock.clone());
         let feeds: Vec<Arc<dyn Feed>> = vec![
             Arc::new(PgFeed::new(pool.clone(), codec.clone(), SHARD, live)),
             Arc::new(AuditFeed::new(pool.clone(), codec, audit_live)),
@@ -172,8 +174,16 @@ impl Server {
             public_url,
             clock: clock.clone(),
         };
+        let export = ExportHandler {
+            engine: engine.clone(),
+            projector: projector.clone(),
+            access: access.memory.clone(),
+            pool: queries.clone(),
+            jobs: jobs.clone(),
+            results: results.clone(),
+        };
         let lapse = Lapse::new(engine.clone(), jobs.clone(), clock.clone());
-        let handlers: Vec<Arc<dyn JobHandler>> = vec![Arc::new(mail), Arc::new(lapse)];
+        let handlers: Vec<Arc<dyn JobHandler>> = vec![Arc::new(mail), Arc::new(lapse), Arc::new(export)];
         let job_runner = JobRunner::start(&jobs, handlers, JobSettings::default()).await?;
         let job_runner = Arc::new(job_runner);
         let readiness = Readiness::new(
@@ -197,6 +207,8 @@ impl Server {
             key_store: store.clone(),
             pool: queries,
             projector,
+            jobs: jobs.clone(),
+            results,
             limits: settings.limits(),
             readiness,
             sign_in,
@@ -240,13 +252,8 @@ impl Server {
         }
         server.chores.push(server.keep_witness());
         server.chores.push(look_after_keys(store, keys, background.clone()));
-        server.chores.push(follow_forgetting(
-            keyring,
-            engine,
-            forget,
-            server.state.clock.clone(),
-            background,
-        ));
+        let clock = server.state.clock.clone();
+        server.chores.push(follow_forgetting(keyring, engine, forget, clock, background));
         if let Err(error) = server.listen(&settings).await {
             server.stop().await;
             return Err(error);

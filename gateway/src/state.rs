@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
 use engine::Engine;
+use engine::jobs::{JobResults, Jobs};
 use engine::projection::{Freshness, MemoryHandle, Projector};
 use kernel::{Clock, Ids, Position, ShardId};
 use projections::{AccessMemory, FlagMemory};
@@ -130,6 +131,9 @@ pub struct App {
     /// The server's role on the database, for queries.
     pub pool: Pool,
     pub projector: Arc<Projector>,
+    pub jobs: Jobs,
+    /// What jobs made for people.
+    pub results: JobResults,
     pub limits: Limits,
     pub readiness: Readiness,
     pub sign_in: SignInParts,
@@ -164,6 +168,8 @@ pub struct Parts {
     pub key_store: Arc<KeyStore>,
     pub pool: Pool,
     pub projector: Arc<Projector>,
+    pub jobs: Jobs,
+    pub results: JobResults,
     pub limits: Limits,
     pub readiness: Readiness,
     pub sign_in: SignInParts,
@@ -186,6 +192,8 @@ impl AppState {
             key_store,
             pool,
             projector,
+            jobs,
+            results,
             limits,
             readiness,
             sign_in,
@@ -207,6 +215,8 @@ impl AppState {
             key_store,
             pool,
             projector,
+            jobs,
+            results,
             limits,
             readiness,
             sign_in,

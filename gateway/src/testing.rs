@@ -13,9 +13,10 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::audit::AuditEntry;
 use engine::clock::SystemIds;
+use engine::codec::Codec;
 use engine::command::CommandContext;
 use engine::feed::{Feed, FeedError, FeedName, Interest, Live, Read, Told};
-use engine::jobs::{JobRunner, JobSettings, Jobs};
+use engine::jobs::{JobResults, JobRunner, JobSettings, Jobs};
 use engine::journal::{Journal, MemoryJournal};
 use engine::ledger::LedgerError;
 use engine::process::Processes;
@@ -224,7 +225,8 @@ impl House {
         let handle = |name| memories.handle(name).unwrap();
         let processes = Arc::new(Processes::start(vec![], &Feeds::default(), &pool, settings).await.unwrap());
         let jobs = Jobs::new(pool.clone(), clock.clone());
-        let jobs = Arc::new(JobRunner::start(&jobs, vec![], JobSettings::default()).await.unwrap());
+        let runner = Arc::new(JobRunner::start(&jobs, vec![], JobSettings::default()).await.unwrap());
+        let results = JobResults::new(pool.clone(), Codec::plain(vec![], &[3; 32]), clock.clone());
         let audit = Arc::new(Recorded::default());
         let tokens = Tokens::new("http://127.0.0.1:8080");
         let key = TokenKey { kid: "k".into(), private_pkcs8: RSA.clone().into(), verifies_until: None };
@@ -248,8 +250,10 @@ impl House {
             key_store: Arc::new(KeyStore::new(pool.clone(), master, clock.clone(), Arc::new(SystemIds))),
             pool,
             projector: projector.clone(),
+            jobs,
+            results,
             limits,
-            readiness: Readiness::new(engine, memories, projector, processes, policies.clone(), jobs),
+            readiness: Readiness::new(engine, memories, projector, processes, policies.clone(), runner),
             sign_in,
             services,
             registration: Default::default(),

@@ -7,7 +7,7 @@ use utoipa_axum::routes;
 
 use crate::endpoint::{Endpoint, Listener, TenantRule};
 use crate::routes::{
-    access, applications, audit, auth, docs, flags, health, invitations, keys, me, memberships, ofrep,
+    access, applications, audit, auth, docs, flags, health, invitations, jobs, keys, me, memberships, ofrep,
     own_tenant, permissions, platform, policies, roles, tenant_flags, tenants, users, well_known,
 };
 
@@ -20,6 +20,7 @@ const DEVELOPER: &[Role] = &[Role::Developer];
 const OWNER: &[Role] = &[Role::Owner];
 const MANAGERS: &[Role] = &[Role::Owner, Role::Administrator];
 const MEMBERS: &[Role] = &[Role::Owner, Role::Administrator, Role::User];
+const MEMBERS_AND_OPERATOR: &[Role] = &[Role::Owner, Role::Administrator, Role::User, Role::Operator];
 
 /// All endpoints.
 pub fn url_map() -> UrlMap {
@@ -230,6 +231,28 @@ pub fn url_map() -> UrlMap {
                 .tenant(TenantRule::Caller)
                 .fresh(),
             routes!(me::forget::forget),
+        )
+        .at(
+            Endpoint::post("/api/v1/users/me/export", "profile:export")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller)
+                .fresh(),
+            routes!(me::export::export),
+        )
+        .at(
+            Endpoint::get("/api/v1/jobs/{job_id}/status", "jobs:status")
+                .roles(MEMBERS_AND_OPERATOR)
+                .tenant(TenantRule::Caller)
+                .on("job", "job_id"),
+            routes!(jobs::status::status),
+        )
+        .at(
+            Endpoint::get("/api/v1/jobs/{job_id}/result", "jobs:result")
+                .roles(MEMBERS)
+                .tenant(TenantRule::Caller)
+                .on("job", "job_id")
+                .fresh(),
+            routes!(jobs::result::result),
         )
         .at(
             Endpoint::put("/api/v1/users/me/password", "passwords:change")

@@ -46,15 +46,48 @@ pub struct MailJob {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "template", rename_all = "snake_case")]
 pub enum Notice {
-    Invitation { membership: MembershipId, expires_at: DateTime<Utc> },
-    PasswordReset { person: PersonId, expires_at: DateTime<Utc> },
-    PasswordChanged { person: PersonId, at: DateTime<Utc> },
-    RefreshReuseDetected { person: PersonId, at: DateTime<Utc> },
-    MfaEnrolled { person: PersonId, at: DateTime<Utc> },
-    MfaRemoved { person: PersonId, at: DateTime<Utc> },
-    PasskeyAdded { person: PersonId, at: DateTime<Utc> },
-    PasskeyRemoved { person: PersonId, at: DateTime<Utc> },
-    LoginChallenged { person: PersonId, challenge: Uuid, expires_at: DateTime<Utc> },
+    Invitation {
+        membership: MembershipId,
+        expires_at: DateTime<Utc>,
+    },
+    PasswordReset {
+        person: PersonId,
+        expires_at: DateTime<Utc>,
+    },
+    PasswordChanged {
+        person: PersonId,
+        at: DateTime<Utc>,
+    },
+    RefreshReuseDetected {
+        person: PersonId,
+        at: DateTime<Utc>,
+    },
+    MfaEnrolled {
+        person: PersonId,
+        at: DateTime<Utc>,
+    },
+    MfaRemoved {
+        person: PersonId,
+        at: DateTime<Utc>,
+    },
+    PasskeyAdded {
+        person: PersonId,
+        at: DateTime<Utc>,
+    },
+    PasskeyRemoved {
+        person: PersonId,
+        at: DateTime<Utc>,
+    },
+    LoginChallenged {
+        person: PersonId,
+        challenge: Uuid,
+        expires_at: DateTime<Utc>,
+    },
+    /// By the job that made it, not by an event.
+    ExportReady {
+        person: PersonId,
+        expires_at: DateTime<Utc>,
+    },
 }
 
 impl MailJob {
@@ -64,7 +97,7 @@ impl MailJob {
 
 impl Notice {
     /// Part of the job's id: never rename.
-    const fn step(&self) -> &'static str {
+    pub const fn step(&self) -> &'static str {
         match self {
             Self::Invitation { .. } => "mail.invitation",
             Self::PasswordReset { .. } => "mail.password_reset",
@@ -75,6 +108,7 @@ impl Notice {
             Self::PasskeyAdded { .. } => "mail.passkey_added",
             Self::PasskeyRemoved { .. } => "mail.passkey_removed",
             Self::LoginChallenged { .. } => "mail.login_challenged",
+            Self::ExportReady { .. } => "mail.export_ready",
         }
     }
 

@@ -4,6 +4,7 @@
 //! dead when it can't be done. At least once: a worker that dies after its work and before it said so has its job done
 //! again, so what a job does must be recognisable as the same by whoever receives it.
 
+mod results;
 mod runner;
 mod store;
 
@@ -11,10 +12,11 @@ use std::borrow::Cow;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use kernel::{EventId, TenantId};
+use kernel::{EventId, PersonId, TenantId};
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use results::{Draft, JobResults, Kept, RESULT_KEPT_DAYS, ResultsError};
 pub use runner::{JobRunner, JobSettings, JobsHealth};
 pub use store::{Jobs, JobsError};
 
@@ -79,6 +81,66 @@ impl NewJob {
     }
 }
 
+/// How many jobs of a kind somebody may ask for.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    pub at_most: u32,
+    pub within: TimeDelta,
+}
+
+/// What came of asking for a job in somebody's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    Added,
+    /// It was asked for before, or another one of its kind is under way: that one.
+    There(JobId),
+    /// They had as many as they may; one more not before then.
+    Full {
+        until: DateTime<Utc>,
+    },
+}
+
+/// How a job is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobStatus {
+    pub id: JobId,
+    pub kind: String,
+    /// The person who asked for it; none: something that happened.
+    pub requester: Option<PersonId>,
+    pub state: JobState,
+    /// Attempts so far, the one under way included.
+    pub attempts: u32,
+    pub attempts_max: u32,
+    /// Why the last attempt failed, in a machine's word.
+    pub last_error: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+    /// Until when there is what it made, if it made anything.
+    pub result_until: Option<DateTime<Utc>>,
+}
+
+/// The states of a job. These names are the storage format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// For its first attempt, or for the next.
+    Waiting,
+    Running,
+    Done,
+    Dead,
+}
+
+impl JobState {
+    fn parse(word: &str) -> Option<Self> {
+        Some(match word {
+            "waiting" => Self::Waiting,
+            "running" => Self::Running,
+            "done" => Self::Done,
+            "dead" => Self::Dead,
+            _ => return None,
+        })
+    }
+}
+
 /// A job under way.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -86,6 +148,8 @@ pub struct Job {
     pub kind: String,
     pub payload: Value,
     pub tenant: Option<TenantId>,
+    /// The person who asked for it.
+    pub requester: Option<PersonId>,
     /// Which attempt this is, from 1.
     pub attempt: u32,
     pub attempts_max: u32,

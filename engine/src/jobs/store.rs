@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use deadpool_postgres::Pool;
-use kernel::{Clock, TenantId};
+use kernel::{Clock, PersonId, TenantId};
 use tokio::sync::Notify;
 use tokio_postgres::Row;
 
-use super::{DEAD_KEPT_DAYS, DONE_KEPT_DAYS, Job, JobError, JobId, JobsHealth, NewJob, pause_after};
+use super::{
+    Allowance, Asked, DEAD_KEPT_DAYS, DONE_KEPT_DAYS, Job, JobError, JobId, JobState, JobStatus, JobsHealth,
+    NewJob, pause_after,
+};
 
 /// Jobs whose lease lapsed, or that are forgotten, in one transaction at most.
 const BATCH_MAX: i64 = 1_000;
@@ -19,6 +22,8 @@ const STRUGGLING_ATTEMPTS: i32 = 3;
 const LATELY_HOURS: i64 = 24;
 /// Kinds and words that are told of at most.
 const WORDS_MAX: i64 = 5;
+/// How often it is tried to ask for a job while others come and go.
+const REQUEST_TRIES_MAX: u32 = 3;
 
 /// The jobs can't be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +82,72 @@ impl Jobs {
             .await?;
         self.wake.notify_waiters();
         Ok(added == 1)
+    }
+
+    /// Asks for a job in a person's name. Of its kind they have one under way at a time, and no more than they are
+    /// allowed; a second request for the same one is answered with it, whatever is allowed by then.
+    ///
+    /// # Errors
+    /// As [`Jobs::enqueue`].
+    pub async fn request(
+        &self,
+        job: &NewJob,
+        requester: PersonId,
+        allowed: Allowance,
+    ) -> Result<Asked, JobsError> {
+        let now = self.clock.now();
+        let since = now - allowed.within;
+        let client = self.pool.get().await?;
+        let request = client.prepare_cached(include_str!("sql/request.sql")).await?;
+        for _ in 0..REQUEST_TRIES_MAX {
+            let requested = include_str!("sql/requested.sql");
+            let found = client.query_opt(requested, &[&job.id.0, &requester.0, &job.kind]).await?;
+            if let Some(row) = found {
+                return Ok(Asked::There(JobId(row.get(0))));
+            }
+            let added = client
+                .execute(
+                    &request,
+                    &[
+                        &job.id.0,
+                        &job.kind,
+                        &job.payload,
+                        &job.tenant.map(|tenant| tenant.0),
+                        &(job.priority as i16),
+                        &i32::try_from(job.attempts_max.max(1)).unwrap_or(i32::MAX),
+                        &job.run_at.unwrap_or(now),
+                        &now,
+                        &requester.0,
+                        &since,
+                        &i64::from(allowed.at_most),
+                    ],
+                )
+                .await?;
+            if added == 1 {
+                self.wake.notify_waiters();
+                return Ok(Asked::Added);
+            }
+            // Either there are as many as there may be, or another request came first: then it is found.
+            let sql = "SELECT created_at FROM jobs WHERE requester = $1 AND kind = $2 AND created_at > $3 \
+                       ORDER BY created_at DESC OFFSET $4 LIMIT 1";
+            let first = i64::from(allowed.at_most.max(1)) - 1;
+            let oldest = client.query_opt(sql, &[&requester.0, &job.kind, &since, &first]).await?;
+            if let Some(row) = oldest {
+                return Ok(Asked::Full { until: row.get::<_, DateTime<Utc>>(0) + allowed.within });
+            }
+        }
+        Ok(Asked::Full { until: now + TimeDelta::seconds(1) })
+    }
+
+    /// How a job is; `None`: there is none, or it is forgotten.
+    ///
+    /// # Errors
+    /// [`JobsError`]
+    pub async fn find(&self, id: JobId) -> Result<Option<JobStatus>, JobsError> {
+        let client = self.pool.get().await?;
+        let statement = client.prepare_cached(include_str!("sql/find.sql")).await?;
+        let row = client.query_opt(&statement, &[&id.0, &self.clock.now()]).await?;
+        Ok(row.as_ref().and_then(status))
     }
 
     /// Another round of attempts, the first at once, for a job that is dead or waits; false if there is no such job.
@@ -138,11 +209,12 @@ impl Jobs {
         Ok(reclaimed)
     }
 
-    /// Forgets jobs after their time; returns how many, at most a batch.
+    /// Forgets jobs after their time, and what they made; returns how many jobs, at most a batch.
     pub(super) async fn prune(&self) -> Result<u64, JobsError> {
         let now = self.clock.now();
         let (done, dead) = (now - TimeDelta::days(DONE_KEPT_DAYS), now - TimeDelta::days(DEAD_KEPT_DAYS));
         let client = self.pool.get().await?;
+        client.execute(include_str!("sql/prune_results.sql"), &[&now, &BATCH_MAX]).await?;
         Ok(client.execute(include_str!("sql/prune.sql"), &[&done, &dead, &BATCH_MAX]).await?)
     }
 
@@ -177,8 +249,25 @@ fn job(row: &Row, locked_until: DateTime<Utc>) -> Job {
         attempt: row.get::<_, i32>(4).unsigned_abs(),
         attempts_max: row.get::<_, i32>(5).unsigned_abs(),
         created_at: row.get(6),
+        requester: row.get::<_, Option<_>>(7).map(PersonId),
         locked_until,
     }
+}
+
+/// The database holds no other words.
+fn status(row: &Row) -> Option<JobStatus> {
+    Some(JobStatus {
+        id: JobId(row.get(0)),
+        kind: row.get(1),
+        requester: row.get::<_, Option<_>>(2).map(PersonId),
+        state: JobState::parse(row.get(3))?,
+        attempts: row.get::<_, i32>(4).unsigned_abs(),
+        attempts_max: row.get::<_, i32>(5).unsigned_abs(),
+        last_error: row.get(6),
+        created_at: row.get(7),
+        finished_at: row.get(8),
+        result_until: row.get(9),
+    })
 }
 
 fn ended<'a>(job: &Job, result: &'a Result<(), JobError>, now: DateTime<Utc>) -> Ended<'a> {

@@ -91,6 +91,9 @@ impl MailHandler {
             Notice::MfaRemoved { person, at } => self.tell(*person, *at, Letter::mfa_removed).await,
             Notice::PasskeyAdded { person, at } => self.tell(*person, *at, Letter::passkey_added).await,
             Notice::PasskeyRemoved { person, at } => self.tell(*person, *at, Letter::passkey_removed).await,
+            Notice::ExportReady { person, expires_at } => {
+                self.tell(*person, *expires_at, Letter::export_ready).await
+            }
             Notice::LoginChallenged { person, challenge, expires_at } => {
                 self.login_code(*person, *challenge, *expires_at).await
             }

@@ -166,6 +166,19 @@ impl Letter {
         .and("If that was not you, change your password at once and tell your administrator.")
     }
 
+    /// What somebody asked to have of themself is there (CON-COMP-001). Neither that nor a way to it is in the letter.
+    pub fn export_ready(name: Option<&str>, until: DateTime<Utc>) -> Self {
+        Self::new(
+            "Your data are ready",
+            name,
+            vec![format!(
+                "You asked for what is known of you here. It is ready, and kept for you until {}: sign in to fetch it.",
+                time(until)
+            )],
+        )
+        .and("If that was not you, change your password at once and tell your administrator.")
+    }
+
     /// A login was unusual, and goes on with a code (NFR-SEC-006). Device and place are what the login said of itself.
     pub fn login_code(
         name: Option<&str>,
@@ -257,6 +270,7 @@ mod tests {
             Letter::mfa_removed(name, at()),
             Letter::passkey_added(name, at()),
             Letter::passkey_removed(name, at()),
+            Letter::export_ready(name, at()),
             Letter::email_verification(name, link(), at()),
             Letter::login_code(name, "12345678", (Some("Mozilla/5.0"), Some("192.0.2.7")), at(), at()),
         ]

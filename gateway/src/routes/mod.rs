@@ -25,6 +25,7 @@ pub mod docs;
 pub mod flags;
 pub mod health;
 pub mod invitations;
+pub mod jobs;
 pub mod keys;
 pub mod me;
 pub mod memberships;

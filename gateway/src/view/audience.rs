@@ -91,7 +91,8 @@ impl Audience {
             (None, ActorKind::Anonymous) => STRANGER,
             (None, ActorKind::User | ActorKind::Operator | ActorKind::System) => NOBODY,
         };
-        if endpoint.tenant == TenantRule::Caller { kind.or(THEMSELF) } else { kind }
+        // Who runs the platform looks at somebody else there.
+        if endpoint.tenant == TenantRule::Caller && !caller.is_platform() { kind.or(THEMSELF) } else { kind }
     }
 
     /// Everything that a caller who is let in by an endpoint can be.
@@ -101,7 +102,7 @@ impl Audience {
             all.push(USER);
         }
         if endpoint.tenant == TenantRule::Caller {
-            all.iter_mut().for_each(|kind| *kind = kind.or(THEMSELF));
+            all.iter_mut().filter(|kind| !PLATFORM.meets(**kind)).for_each(|kind| *kind = kind.or(THEMSELF));
             all.push(THEMSELF);
         }
         if endpoint.scope.is_some() {

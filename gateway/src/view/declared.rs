@@ -70,6 +70,7 @@ declared! {
     view::InvitationView,
     view::IssuedKeyView,
     view::IssuedTokenView,
+    view::JobView,
     view::KeyView,
     view::MembershipView,
     view::OwnTenantView,

@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 use crate::app::{Answer, TestApp, TestTenant};
 use crate::authenticator::Device;
+use crate::feeds::eventually;
 use crate::http_sign_in::PASSWORD;
 use crate::internal_service::{KnownServices, Service};
 
@@ -58,6 +59,8 @@ struct Walk {
     seen: BTreeSet<(String, String)>,
     tenant: TestTenant,
     ids: BTreeMap<&'static str, Uuid>,
+    /// What each of them asked for.
+    jobs: Vec<(Audience, Uuid)>,
 }
 
 fn word(kind: Audience) -> String {
@@ -89,6 +92,7 @@ impl Walk {
             callers: Vec::new(),
             seen: BTreeSet::new(),
             ids: BTreeMap::new(),
+            jobs: Vec::new(),
             tenant,
             app,
         };
@@ -185,6 +189,13 @@ impl Walk {
             let body = json!({"name": "Export", "permissions": ["users:read"]});
             self.send("my_tokens:issue", kind, body).await;
         }
+        for kind in [OWNER, ADMINISTRATOR, USER, THEMSELF] {
+            let job = self.send("profile:export", kind, json!({})).await.id();
+            self.jobs.push((kind, job));
+            let path = format!("/api/v1/jobs/{job}/status");
+            let status = || self.app.get(&path).by(self.token(kind)).send();
+            eventually("it is made", async || status().await.body["status"] == "succeeded").await;
+        }
         for kind in [OPERATOR, AUDITOR, APPLICATION, SERVICE] {
             // One that is let in, and one that is refused.
             for action in ["users:invite", "tenants:suspend"] {
@@ -230,7 +241,14 @@ impl Walk {
             path if path.starts_with("/api/v1/users") => self.tenant.owner,
             _ => self.tenant.id,
         };
-        let path = endpoint.path.replace("{id}", &named.to_string()).replace("{kid}", &id("key").to_string());
+        // Who asked for none looks at anybody's.
+        let own = |of: Audience| of == kind || of.or(THEMSELF) == kind || kind == OPERATOR;
+        let job = self.jobs.iter().find(|(of, _)| own(*of)).map(|(_, job)| *job).unwrap_or_default();
+        let path = endpoint
+            .path
+            .replace("{job_id}", &job.to_string())
+            .replace("{id}", &named.to_string())
+            .replace("{kid}", &id("key").to_string());
         let mut path = path.replace("{key}", "plan.webhooks");
         assert!(!path.contains('{'), "{} has a parameter that the walk does not know", endpoint.path);
         if endpoint.tenant == gateway::endpoint::TenantRule::Connected {

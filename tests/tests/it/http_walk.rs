@@ -107,6 +107,7 @@ impl Walk {
             .path
             .replace("{id}", &user.to_string())
             .replace("{kid}", &acme.key.to_string())
+            .replace("{job_id}", &acme.tenant.id.to_string())
             .replace("{key}", "plan.webhooks")
             .replace("{permission}", "users:read")
             .replace("{module}", "webhooks");
@@ -405,7 +406,8 @@ async fn allowed(walk: &mut Walk, operation: &Operation) {
         let token = match (operation.tenant(), role) {
             // What concerns the caller wants a person: the one there is.
             ("caller", Role::Owner) => walk.app.token_of(walk.acme.tenant.owner, role, tenant),
-            ("caller", _) => continue,
+            // Or of who looks at others'.
+            ("caller", role) if role.is_tenant() => continue,
             _ => walk.app.token(role, tenant),
         };
         credentials.push((Some(role), token));

@@ -1,5 +1,7 @@
 //! Background jobs: once though two race, again after a crash, later after a failure, dead when nothing helps.
 
+mod results;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -21,6 +21,7 @@ mod http_audit;
 mod http_bad_input;
 mod http_explain;
 mod http_explain_gate;
+mod http_export;
 mod http_fields;
 mod http_flags;
 mod http_invitations;

@@ -54,6 +54,13 @@ async fn append(journal: &PgJournal, lease: Lease, item: AppendItem) -> Result<(
     journal.append(lease, batch, &[item], at(0)).await.map(|_| ())
 }
 
+/// Makes something known of Ann, so that she has a key.
+pub async fn tell_of(db: &TestDb, keyring: &Arc<Keyring>) {
+    let journal = journal(db, keyring);
+    let lease = lease(&journal).await;
+    append(&journal, lease, telling(1, 1, "ann@example.org")).await.unwrap();
+}
+
 async fn told(journal: &PgJournal) -> Vec<Value> {
     let events = journal.read(SHARD, Position::ZERO, 100).await.unwrap();
     events.into_iter().map(|event| event.payload["Told"]["mail"]["$personal"]["value"].clone()).collect()

@@ -6,4 +6,4 @@ UPDATE jobs
               ORDER BY priority, run_at, id
               LIMIT 1
                 FOR UPDATE SKIP LOCKED)
-RETURNING id, kind, payload, tenant, attempts, attempts_max, created_at
+RETURNING id, kind, payload, tenant, attempts, attempts_max, created_at, requester

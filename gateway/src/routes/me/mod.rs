@@ -6,6 +6,7 @@ pub mod change_password;
 pub mod confirm_totp;
 pub mod end_session;
 pub mod end_sessions;
+pub mod export;
 pub mod forget;
 pub mod get;
 pub mod issue_token;
