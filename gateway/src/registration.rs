@@ -1,13 +1,15 @@
 //! Registering a tenant: what is done beside the request of a stranger, who hears nothing of it (CON-SEC-009).
 
-use aggregates::membership::{Membership, MembershipCommand};
+use aggregates::membership::Membership;
 use aggregates::tenant::{DOMAIN_CLAIM, Provision, SLUG_CLAIM, Tenant, TenantCommand, Trial};
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use engine::command::{CommandContext, DispatchError};
-use kernel::{Claim, Metadata, PersonId, TenantId};
+use engine::jobs::{JobId, NewJob, Priority};
+use engine::journal::ReadError;
+use kernel::{Claim, Metadata, PersonId, Position, PositionToken, ShardId, TenantId};
 use schemas::values::{Domain, EmailAddress, Plan, Region, Slug, TenantName};
-use workflows::VERIFICATION_HOURS;
+use workflows::{MailJob, Notice};
 
 use crate::state::App;
 
@@ -53,7 +55,7 @@ pub async fn begin(app: &App, wish: Wish, metadata: Metadata, now: DateTime<Utc>
         application: None,
         now,
     };
-    let context = CommandContext::new(Metadata { tenant: Some(tenant), ..metadata.clone() });
+    let context = CommandContext::new(Metadata { tenant: Some(tenant), ..metadata });
     let register = |asked: Provision| {
         let command = TenantCommand::Register(Box::new(asked));
         app.engine.dispatch::<Tenant>(tenant.0, command, context.clone())
@@ -66,37 +68,46 @@ pub async fn begin(app: &App, wish: Wish, metadata: Metadata, now: DateTime<Utc>
     match outcome {
         Ok(_) => {}
         Err(DispatchError::ClaimTaken { kind }) if kind == DOMAIN_CLAIM => {
-            send_anew(app, &wish.domain, &wish.email, metadata, now).await;
+            send_again(app, &wish.domain, &wish.email, now).await;
         }
         Err(error) => tracing::warn!(%error, "a tenant was not registered: it has to be asked for again"),
     }
 }
 
-/// Sends the link of a registration anew to the address that it was sent to before, as letters get lost. The former is
-/// void. Any other tenant's domain is taken, and that is all.
-async fn send_anew(app: &App, domain: &Domain, email: &EmailAddress, metadata: Metadata, now: DateTime<Utc>) {
-    let unreadable = "the holder of a domain can't be read: its registration has to be asked for again";
-    let holder = match app.engine.claim_holder(&Claim::new(DOMAIN_CLAIM, domain.as_str())).await {
-        Ok(Some(holder)) => holder,
+/// Sends the letter of a registration once more to the address that it was sent to before, as letters get lost: the same link,
+/// good until the same time, so that asking again holds no domain longer and takes nobody's link away. Any other tenant's domain
+/// is taken, and that is all.
+async fn send_again(app: &App, domain: &Domain, email: &EmailAddress, now: DateTime<Utc>) {
+    let held = async {
+        let claim = Claim::new(DOMAIN_CLAIM, domain.as_str());
+        let Some(holder) = app.engine.claim_holder(&claim).await? else { return Ok(None) };
+        let (held, _) = app.engine.look::<Tenant>(holder.id).await?;
+        let same = held.existing().filter(|it| it.unverified && it.asked.owner_email.reveal() == Some(email));
+        // Without an owner it is still being provisioned: its letter is on the way.
+        let Some((tenant, membership)) = same.and_then(|it| Some((it.id(), *it.owners.values().next()?)))
+        else {
+            return Ok(None);
+        };
+        let (owner, _) = app.engine.look::<Membership>(membership.0).await?;
+        let open =
+            owner.existing().filter(|it| !it.accepted && !it.removed && it.invitation.expires_at > now);
+        Ok::<_, ReadError>(open.map(|it| (tenant, membership, it.invitation.expires_at)))
+    };
+    let (tenant, membership, expires_at) = match held.await {
+        Ok(Some(held)) => held,
         Ok(None) => return,
-        Err(error) => return tracing::warn!(%error, unreadable),
+        Err(error) => {
+            return tracing::warn!(%error, "a registration can't be read: its letter has to be asked for again");
+        }
     };
-    let held = match app.engine.look::<Tenant>(holder.id).await {
-        Ok((held, _)) => held,
-        Err(error) => return tracing::warn!(%error, unreadable),
-    };
-    let same = held.existing().filter(|it| it.unverified && it.asked.owner_email.reveal() == Some(email));
-    // Without an owner it is still being provisioned: its letter is on the way.
-    let Some((tenant, membership)) = same.and_then(|it| Some((it.id(), *it.owners.values().next()?))) else {
-        return;
-    };
-    // As the journal counts, so that the link can be made again.
-    let expires_at = (now + TimeDelta::hours(VERIFICATION_HOURS)).trunc_subsecs(6);
-    let token_hash = Some(app.sign_in.links.verification(membership, expires_at).hash());
-    let command = MembershipCommand::Resend { expires_at: Some(expires_at), token_hash, now };
-    let context = CommandContext::new(Metadata { tenant: Some(tenant), ..metadata });
-    if let Err(error) = app.engine.dispatch::<Membership>(membership.0, command, context).await {
-        tracing::warn!(%error, "the link of a registration was not sent anew: it has to be asked for again");
+    // What the letter is about was there before.
+    let position = PositionToken { shard: ShardId::default(), position: Position::ZERO }.to_string();
+    let letter = MailJob { position, notice: Notice::Invitation { membership, expires_at } };
+    let Ok(payload) = serde_json::to_value(letter) else { return };
+    let job = NewJob::new(JobId(app.ids.fresh()), MailJob::KIND, payload);
+    let job = NewJob { tenant: Some(tenant), priority: Priority::High, ..job };
+    if let Err(error) = app.jobs.enqueue(job).await {
+        tracing::warn!(%error, "the letter of a registration was not sent again: it has to be asked for again");
     }
 }
 

@@ -24,7 +24,7 @@ pub use links::{LinkToken, Links, LoginCode, Opened};
 pub use mail::{Mail, MailJob, Notice};
 pub use ownership::{Consequence, Ownership};
 pub use provisioning::Provisioning;
-pub use registration::{Lapse, Registration, VERIFICATION_HOURS};
+pub use registration::{Lapse, Registration};
 
 /// All process managers, one line each.
 pub fn all(

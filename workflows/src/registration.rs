@@ -24,7 +24,7 @@ use crate::sender::send;
 const NAME: &str = "registration";
 
 /// How long the link that verifies a registration's address can be used, in hours.
-pub const VERIFICATION_HOURS: i64 = 24;
+pub(crate) const VERIFICATION_HOURS: i64 = 24;
 /// When it is looked whether a registration lapses, in hours after it: its link, made a little later, has expired.
 const LAPSES_AFTER_HOURS: i64 = VERIFICATION_HOURS + 1;
 

@@ -41,7 +41,7 @@ pub struct Register {
 ///
 /// It is on the plan `free`, in a trial of 14 days, and blocked until the address is verified by the link that is mailed,
 /// within a day. The answer is the same whether address or domain are known here or not, and nothing is done before it.
-/// Registered again by the same address, its link is sent anew. ERR-AUTH-403 `registration_off` where it is not offered.
+/// Registered again by the same address, its letter is sent once more. ERR-AUTH-403 `registration_off` where it is not offered.
 #[utoipa::path(
     post,
     path = "/auth/register",
