@@ -35,7 +35,8 @@ pub struct AuditFact {
     /// The error's code, such as `ERR-AUTH-403`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
-    /// The error's detail, such as `read_only`.
+    /// The error's detail, such as `read_only`; of an unusual login that is asked for more, why it is (ERR-AUTH-461 has
+    /// one detail only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
     /// What was acted on, such as `tenant`.

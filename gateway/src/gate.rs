@@ -459,7 +459,11 @@ async fn audit(
     let told_of_somebody = told.resource.is_some();
     call.resource = told.resource.or(call.resource);
     let problem = response.extensions().get::<Problem>();
-    let fact = call.fact(response.status().as_u16(), problem);
+    let mut fact = call.fact(response.status().as_u16(), problem);
+    // The code tells already what was heard.
+    if problem.is_some_and(|problem| problem.code == Code::SecondFactor) {
+        fact.detail = told.reasons.or(fact.detail);
+    }
     // What strangers try is counted, so that they can't fill the disk, unless it concerns somebody we know: how much
     // of that there may be, the ladder bounds. Nobody waits for either, so that nobody can tell which it was.
     let is_stranger = call.caller.actor.kind == ActorKind::Anonymous;

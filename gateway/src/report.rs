@@ -17,6 +17,8 @@ pub struct Told {
     pub tenant: Option<TenantId>,
     /// What it acted on, where no path parameter says so.
     pub resource: Option<(&'static str, String)>,
+    /// Why it is asked for more than a password.
+    pub reasons: Option<String>,
 }
 
 impl Report {
@@ -37,6 +39,10 @@ impl Report {
 
     pub fn resource(&self, kind: &'static str, id: impl ToString) {
         self.lock().resource = Some((kind, id.to_string()));
+    }
+
+    pub fn reasons(&self, reasons: String) {
+        self.lock().reasons = Some(reasons);
     }
 
     pub fn no_resource(&self) {

@@ -1,7 +1,7 @@
 //! The audit trail, folded from both feeds: what changed something from the journal, what was refused, failed or only
 //! read from the audit ledger (FR-LOG-003).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -19,13 +19,15 @@ use uuid::Uuid;
 
 use crate::list::{self, Field, From, ListQuery, ListSpec, Page, QueryError, Scope, SortValue};
 
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 /// How many rows an export holds in memory at a time.
 const EXPORT_ROWS: u32 = 1_000;
 /// The aggregate type under which the audit feed gives its entries.
 const LEDGER: &str = "audit";
 /// The event by which a person is forgotten.
 const FORGOTTEN: &str = "user.subject_forgotten";
+/// The events that say why a login was unusual (NFR-SEC-006). No other one is decoded.
+const LOGINS: [&str; 2] = ["user.login_succeeded", "user.login_challenged"];
 
 /// Folds the audit trail.
 pub struct AuditTrail;
@@ -47,6 +49,7 @@ pub struct AuditRow {
     /// The HTTP status, of what made no event.
     pub status: Option<u16>,
     pub code: Option<String>,
+    /// Of an unusual login: why it was, such as `new_device,odd_hour`.
     pub detail: Option<String>,
     /// How many like it this entry stands for.
     pub count: u64,
@@ -138,11 +141,62 @@ impl Projection for AuditTrail {
             if envelope.event_type == FORGOTTEN {
                 forgotten.insert(envelope.stream.id.to_string());
             }
-            rows.extend(AuditRow::of(envelope)?);
+            let reasons = reasons(envelope)?;
+            match (AuditRow::of(envelope)?, reasons) {
+                (Some(row), reasons) => rows.push(AuditRow { detail: reasons.or(row.detail), ..row }),
+                (None, Some(reasons)) => {
+                    explain_command(tx, &table, &mut rows, envelope, reasons).await?;
+                }
+                (None, None) => {}
+            }
         }
         forget(tx, &table, forgotten, &mut rows).await?;
         store(tx, &table, &rows).await
     }
+}
+
+/// As much of a login's event as is told: its reasons, whichever words they are.
+#[derive(Deserialize)]
+struct Login {
+    #[serde(default)]
+    risk: Vec<String>,
+}
+
+/// Why a login was unusual.
+fn reasons(envelope: &Envelope) -> Result<Option<String>, FoldError> {
+    if !LOGINS.contains(&&*envelope.event_type) {
+        return Ok(None);
+    }
+    let event: BTreeMap<String, Login> = envelope.payload.decode()?;
+    Ok(event.into_values().map(|login| login.risk.join(",")).find(|reasons| !reasons.is_empty()))
+}
+
+/// Where the second factor is used up first, a login is a further event of its command: then the reasons belong to the
+/// entry that the command has, among these or already in the table.
+async fn explain_command(
+    tx: &Transaction<'_>,
+    table: &str,
+    rows: &mut [AuditRow],
+    login: &Envelope,
+    reasons: String,
+) -> Result<(), FoldError> {
+    let (correlation, stream) = (login.metadata.correlation_id, login.stream.id.to_string());
+    // A stream's events of one command follow each other.
+    let of_command = |row: &&mut AuditRow| {
+        row.event_id.is_some()
+            && row.correlation_id == correlation
+            && row.resource_id.as_deref() == Some(stream.as_str())
+    };
+    if let Some(row) = rows.iter_mut().rev().find(of_command) {
+        row.detail = Some(reasons);
+        return Ok(());
+    }
+    let sql = format!(
+        "UPDATE {table} SET detail = $3 WHERE id = (SELECT id FROM {table} \
+          WHERE correlation_id = $1 AND resource_id = $2 AND event_id IS NOT NULL ORDER BY recorded_at DESC LIMIT 1)"
+    );
+    tx.execute(&sql, &[&correlation.0, &stream, &reasons]).await?;
+    Ok(())
 }
 
 /// Writes entries, column by column: there is one for each command, so that this is the dearest write of all read models.

@@ -6,6 +6,7 @@ use axum::response::Response;
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::command::{CommandContext, DispatchError, Idempotency, Receipt};
 use kernel::{ActorKind, Decider, Metadata, Origin, TenantId};
+use schemas::values::RiskReason;
 use serde::de::DeserializeOwned;
 use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
@@ -100,6 +101,14 @@ impl<B> Write<B> {
     /// What it acts on, for the audit trail, where no path parameter says so.
     pub fn concerns(&self, kind: &'static str, id: impl ToString) {
         self.admitted.report.resource(kind, id);
+    }
+
+    /// Why it is unusual: for the audit trail, if it is asked for more (ERR-AUTH-461) and no event says so.
+    pub fn is_unusual(&self, reasons: &[RiskReason]) {
+        if !reasons.is_empty() {
+            let words: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
+            self.admitted.report.reasons(words.join(","));
+        }
     }
 
     /// It came to nothing that the audit trail should tell of by itself.

@@ -32,9 +32,11 @@ pub fn origin<B>(write: &Write<B>) -> Option<Origin> {
     Some(write.origin().clone()).filter(|origin| *origin != Origin::default())
 }
 
-/// True if a login is to be asked for more than the password.
+/// True if a login is to be asked for more than the password. Whoever has a second factor is so in any case: why it is
+/// unusual stands in the audit trail for them too.
 pub fn asks<B>(write: &Write<B>, known: &Known, challenge: &Challenge) -> bool {
     let risk = known.state.sign_in.risk(challenge.device, Some(write.origin()), write.now());
+    write.is_unusual(&risk);
     write.app.sign_in.risk == SignInRisk::Ask && user::is_unusual(&risk)
 }
 

@@ -39,6 +39,7 @@ pub struct AuditView {
     /// The HTTP status, of what made no event.
     pub status: Option<u16>,
     pub code: Option<String>,
+    /// The refusal's word; of an unusual login why it was, such as `new_device,odd_hour`.
     pub detail: Option<String>,
     /// How many like it this entry stands for.
     pub count: u64,

@@ -9,6 +9,7 @@ use gateway::sign_in::by_id;
 use gateway::tickets::Challenge;
 use kernel::{Origin, PersonId, SessionId};
 use reqwest::StatusCode;
+use schemas::values::Role;
 use serde_json::{Value, json};
 use totp_rs::{Builder, Secret};
 use uuid::Uuid;
@@ -87,6 +88,25 @@ impl Town {
     async fn wish(&self, command: UserCommand) {
         let engine = &self.app.server.state.engine;
         engine.dispatch::<User>(self.tenant.owner, command, context(None)).await.expect("it is carried out");
+    }
+
+    /// What event the audit trail's one entry of a call names, and its detail, as auditors get them: listed, and as CSV.
+    async fn audited(&self, call: &Answer) -> (Value, Value) {
+        self.app.settled().await;
+        let auditor = self.app.token(Role::Auditor, None);
+        let of_call =
+            |path: &str| format!("/api/auditor/audit-logs{path}?filter[correlation_id][eq]={}", call.trace);
+        let list = self.app.get(&of_call("")).by(&auditor).send().await.is(StatusCode::OK).body;
+        let entries = list["items"].as_array().expect("a list");
+        assert_eq!(entries.len(), 1, "{list}");
+        let (event, detail) = (entries[0]["event_type"].clone(), entries[0]["detail"].clone());
+        let table = self.app.get(&of_call("/export")).by(&auditor).send().await.is(StatusCode::OK).text;
+        let cell = detail.as_str().unwrap_or_default();
+        assert!(
+            cell.is_empty() || table.contains(&format!("\"{cell}\"")) || table.contains(&format!(",{cell},")),
+            "{table}"
+        );
+        (event, detail)
     }
 
     /// The reasons of the events of a type, in order.
@@ -171,12 +191,15 @@ async fn a_login_from_a_new_device_in_a_new_network_goes_on_with_a_code_that_is_
     // The audit trail tells of it by that event, as the person's.
     town.app.settled().await;
     let client = town.app.db.server.get().await.expect("a connection");
-    let sql = "SELECT event_type, actor, address FROM read_model.audit_trail_v1 WHERE correlation_id = $1";
+    let sql = "SELECT event_type, actor, address FROM read_model.audit_trail_v2 WHERE correlation_id = $1";
     let rows = client.query(sql, &[&asked.trace]).await.expect("it answers");
     let told: Vec<(String, String, String)> =
         rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();
     let owner = town.tenant.owner.to_string();
     assert_eq!(told, [("user.login_challenged".to_owned(), owner, AWAY.to_owned())]);
+    for (call, event) in [(&asked, "user.login_challenged"), (&session, "user.login_succeeded")] {
+        assert_eq!(town.audited(call).await, (json!(event), json!("new_device,new_network,impossible_pace")));
+    }
 
     let written = town.app.everything_written().await;
     assert!(!written.contains(&code), "the code is stored");
@@ -262,6 +285,9 @@ async fn within_a_minute_one_letter_is_mailed_and_its_code_goes_with_each_login(
     let (_, letter) = town.challenged().await;
     let again = wants_a_code(town.log_in("198.51.100.7", json!({})).await);
     assert_eq!(town.reasons("user.login_challenged", "LoginChallenged").await.len(), 1);
+    // No event tells of the second one, and why it was asked stands in the audit trail all the same.
+    let unusual = json!("new_device,new_network,impossible_pace");
+    assert_eq!(town.audited(&again).await, (Value::Null, unusual));
     town.show(&again, &code(&letter)).await.is(StatusCode::OK);
     assert!(town.office.received().is_empty());
 }
@@ -321,9 +347,14 @@ async fn whoever_has_a_second_factor_is_asked_for_that_and_gets_no_letter() {
     town.show(&asked, "12345678").await.refused(401, "ERR-AUTH-401", "invalid_token");
     let body = json!({"challenge": asked.body["challenge"], "code": totp.generate(now + 30).to_string()});
     let shown = town.app.post("/auth/login/mfa", body).header("x-forwarded-for", AWAY).send().await;
-    assert_eq!(methods(&shown.is(StatusCode::OK)), json!(["pwd", "otp", "mfa"]));
+    let shown = shown.is(StatusCode::OK);
+    assert_eq!(methods(&shown), json!(["pwd", "otp", "mfa"]));
     let begun = town.reasons("user.login_succeeded", "LoginSucceeded").await;
     assert_eq!(begun.last(), Some(&json!(["new_device", "new_network", "impossible_pace"])));
+    // Where it was asked, and where the factor was used up first.
+    for (call, event) in [(&asked, Value::Null), (&shown, json!("user.mfa_verified"))] {
+        assert_eq!(town.audited(call).await, (event, json!("new_device,new_network,impossible_pace")));
+    }
     assert_eq!(town.reasons("user.login_challenged", "LoginChallenged").await, [Value::Null; 0]);
     assert!(town.office.received().is_empty());
 }
@@ -348,9 +379,13 @@ async fn whoever_is_asked_learns_nothing_but_that_the_password_was_right() {
 #[tokio::test]
 async fn where_risk_is_recorded_only_nobody_is_asked() {
     let town = Town::with(&["--sign-in-risk", "record"]).await;
-    town.log_in(AWAY, json!({})).await.is(StatusCode::OK);
+    let session = town.log_in(AWAY, json!({})).await.is(StatusCode::OK);
+    let unusual = json!("new_device,new_network,impossible_pace");
+    assert_eq!(town.audited(&session).await, (json!("user.login_succeeded"), unusual));
+    let usual = town.log_in(HOME, json!({"device": town.device})).await.is(StatusCode::OK);
+    assert_eq!(town.audited(&usual).await, (json!("user.login_succeeded"), Value::Null));
     let begun = town.reasons("user.login_succeeded", "LoginSucceeded").await;
-    assert_eq!(begun, [Value::Null, json!(["new_device", "new_network", "impossible_pace"])]);
+    assert_eq!(begun, [Value::Null, json!(["new_device", "new_network", "impossible_pace"]), Value::Null]);
     assert_eq!(town.reasons("user.login_challenged", "LoginChallenged").await, [Value::Null; 0]);
 }
 

@@ -3,12 +3,14 @@
 use engine::audit::AuditOutcome;
 use engine::feed::FeedName;
 use futures::TryStreamExt;
-use kernel::{ActorKind, Envelope, Origin};
+use kernel::{ActorKind, Envelope, Origin, SessionId};
 use projections::{AuditRange, AuditRow, AuditTrail, Scope};
-use schemas::values::Plan;
+use schemas::events::UserEvent;
+use schemas::values::{LoginMethod, Plan, RiskReason};
+use uuid::Uuid;
 
 use crate::feeds::{PATIENCE, at};
-use crate::projection_world::{World, provisioned, refused, suspended, tenant};
+use crate::projection_world::{World, provisioned, refused, registered, suspended, tenant, to_user};
 
 async fn trail(world: &World, scope: Scope, range: AuditRange) -> Vec<AuditRow> {
     let query = AuditTrail::LIST.query([], Some("recorded_at"), Some(200), None).unwrap();
@@ -105,4 +107,48 @@ async fn a_slow_export_does_not_keep_a_rebuild_from_swapping() {
     tokio::time::timeout(PATIENCE, rebuilt).await.unwrap().unwrap();
     let rest: Vec<AuditRow> = export.try_collect().await.unwrap();
     assert_eq!(rest.len(), 2_499, "the export goes on over the swap, without a gap or a repetition");
+}
+
+/// NFR-SEC-006: in one go with the command's first event, or when that was folded before.
+#[tokio::test]
+async fn an_unusual_login_says_why_though_its_command_has_another_event_first() {
+    for together in [true, false] {
+        let world = World::new().await;
+        world.happens([registered(1, "ann@acme.example", "Sato")]).await;
+        let verified = to_user(1, UserEvent::MfaVerified { step: Some(1), recovery_code: None });
+        let login = |risk| {
+            let event = UserEvent::LoginSucceeded {
+                session: SessionId(Uuid::from_u128(1)),
+                tenant: None,
+                method: LoginMethod::Password,
+                device: Uuid::from_u128(2),
+                new_device: true,
+                origin: None,
+                token_hash: "1".repeat(64).parse().unwrap(),
+                at: at(1),
+                expires_at: at(2),
+                risk,
+                challenge: None,
+            };
+            Envelope { index_in_command: 1, metadata: verified.metadata.clone(), ..to_user(1, event) }
+        };
+        let unusual = login(vec![RiskReason::NewDevice, RiskReason::OddHour]);
+        if together {
+            world.happens([verified.clone(), unusual]).await;
+        } else {
+            world.happens([verified.clone()]).await;
+            world.happens([unusual]).await;
+        }
+        // The next command's, by the same person, is as it always was.
+        world.happens([Envelope { index_in_command: 0, ..login(Vec::new()) }]).await;
+        let rows = trail(&world, Scope::Platform, AuditRange::default()).await;
+        let told: Vec<_> =
+            rows.iter().map(|row| (row.event_type.as_deref(), row.detail.as_deref())).collect();
+        let expected = [
+            (Some("user.registered"), None),
+            (Some("user.mfa_verified"), Some("new_device,odd_hour")),
+            (Some("user.login_succeeded"), None),
+        ];
+        assert_eq!(told, expected, "together: {together}");
+    }
 }

@@ -91,10 +91,11 @@ pub async fn log_in(mut write: Write<LogIn>) -> Result<Response, Problem> {
     let device = known_device.unwrap_or_else(|| app.ids.fresh());
     let challenge = Challenge::new(person, asked, (device, known_device.is_some()), &checked, write.now());
     // Before anything is said of where the person belongs.
+    let asks = risk::asks(&write, known, &challenge);
     if known.state.sign_in.has_second_factor() {
         return Err(second_factor_wanted(&app, &challenge, known));
     }
-    if risk::asks(&write, known, &challenge) {
+    if asks {
         let (Ok(told) | Err(told)) = risk::challenge_by_mail(&mut write, known, checked, &challenge).await;
         return Err(told);
     }
