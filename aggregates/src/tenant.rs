@@ -23,9 +23,11 @@ use crate::membership;
 
 mod beginning;
 mod capacity;
+mod sso;
 
 pub use capacity::Resource;
 use capacity::{fits, within};
+pub use sso::{ConfigureSso, SSO_PROVIDERS_MAX, SsoCommand, SsoProviders, SsoRejection};
 
 /// The claim on a tenant's domain, in lower case.
 pub const DOMAIN_CLAIM: &str = "tenant.domain";
@@ -61,6 +63,7 @@ pub struct Existing {
     /// Never empty again once there was one.
     pub owners: BTreeMap<PersonId, MembershipId>,
     pub applications: BTreeSet<ApplicationId>,
+    pub sso: SsoProviders,
     pub provisioning: Provisioning,
     /// Nothing the tenant supplied is known any more, and nothing may be wished.
     pub purged: bool,
@@ -182,6 +185,8 @@ pub enum TenantCommand {
     DisconnectApplication {
         application: ApplicationId,
     },
+    /// FR-AUTH-003
+    Sso(SsoCommand),
     /// Also after a failure that was mended.
     CompleteProvisioning,
     FailProvisioning {
@@ -238,6 +243,8 @@ pub enum TenantRejection {
     ProvisioningCompleted,
     #[error("only a suspended tenant can be purged")]
     NotSuspended,
+    #[error(transparent)]
+    Sso(#[from] SsoRejection),
 }
 
 impl kernel::Rejection for TenantRejection {
@@ -248,6 +255,7 @@ impl kernel::Rejection for TenantRejection {
             Self::LastOwner | Self::Capacity { .. } | Self::NoOwner | Self::NotSuspended => {
                 RejectionKind::Rule
             }
+            Self::Sso(rejection) => rejection.kind(),
         }
     }
 
@@ -260,13 +268,14 @@ impl kernel::Rejection for TenantRejection {
             Self::NoOwner => "no_owner",
             Self::ProvisioningCompleted => "provisioning_completed",
             Self::NotSuspended => "not_suspended",
+            Self::Sso(rejection) => rejection.detail(),
         }
     }
 }
 
 impl Decider for Tenant {
     const TYPE: &'static str = "tenant";
-    const SNAPSHOT_VERSION: u32 = 4;
+    const SNAPSHOT_VERSION: u32 = 5;
 
     type Command = TenantCommand;
     type Event = TenantEvent;
@@ -326,6 +335,7 @@ impl Decider for Tenant {
                     TenantEvent::ApplicationDisconnected { application }
                 }))
             }
+            TenantCommand::Sso(wish) => tenant.decide_sso(wish),
             TenantCommand::CompleteProvisioning => tenant.complete_provisioning(),
             TenantCommand::FailProvisioning { step, reason } => tenant.fail_provisioning(step, reason),
             TenantCommand::Purge if !tenant.suspended => Err(TenantRejection::NotSuspended),
@@ -351,6 +361,7 @@ impl Decider for Tenant {
                 flags: BTreeMap::new(),
                 owners: BTreeMap::new(),
                 applications: BTreeSet::new(),
+                sso: SsoProviders::default(),
                 provisioning: Provisioning::Pending,
                 purged: false,
             }));
@@ -399,6 +410,11 @@ impl Decider for Tenant {
             TenantEvent::Purged {} => tenant.purge(),
             TenantEvent::Registered {} => tenant.unverified = true,
             TenantEvent::Verified {} => tenant.unverified = false,
+            TenantEvent::SsoConfigured(provider) => tenant.sso.configured(provider),
+            TenantEvent::SsoUpdated { provider, name, client_secret, rules } => {
+                tenant.sso.updated(*provider, name, client_secret, *rules);
+            }
+            TenantEvent::SsoRemoved { provider } => tenant.sso.removed(*provider),
         }
     }
 
@@ -442,6 +458,7 @@ impl Existing {
         self.asked.application = application.map(|it| it.map_name(|_| Confidential::forgotten(of)));
         self.settings = None;
         self.flags.clear();
+        self.sso.clear();
         self.unverified = false;
         self.purged = true;
     }

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::str::FromStr;
 
 use aggregates::membership::Grant;
-use aggregates::tenant::{Provision, Trial};
+use aggregates::tenant::{ConfigureSso, Provision, SsoCommand, Trial};
 use aggregates::{
     Application, ApplicationCommand, Membership, MembershipCommand, Policy, PolicyCommand, RoleCommand,
     Tenant, TenantCommand, User, UserCommand,
@@ -18,7 +18,7 @@ use kernel::{ClaimChange, Decider, Event, Origin, Rejection, SessionId};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use schemas::events::{OwnershipLoss, RequestedApplication, TenantEvent};
+use schemas::events::{OwnershipLoss, RequestedApplication, SsoRules, TenantEvent};
 use schemas::values::*;
 use uuid::Uuid;
 
@@ -196,6 +196,37 @@ fn provision() -> impl Strategy<Value = TenantCommand> {
         })
 }
 
+fn sso_command() -> impl Strategy<Value = SsoCommand> {
+    let provider = || (0..7_u128).prop_map(|number| Uuid::from_u128(number).into());
+    let rules = (any::<bool>(), any::<bool>(), any::<bool>());
+    let rules =
+        rules.prop_map(|(provision, trusts_mfa, required)| SsoRules { provision, trusts_mfa, required });
+    let issuer = one(&["https://a.example", "https://b.example", "https://c.example"]);
+    prop_oneof![
+        3 => (provider(), issuer, one(&["x", "y", "z"]), rules).prop_map(|(provider, issuer, client_id, rules)| {
+            SsoCommand::Configure(Box::new(ConfigureSso {
+                provider,
+                name: "Acme ID".parse().unwrap(),
+                issuer,
+                client_id,
+                client_secret: "s3cret".parse().unwrap(),
+                rules,
+            }))
+        }),
+        2 => (provider(), option::of(one(&["x", "y"])), option::of(any::<bool>())).prop_map(
+            |(provider, client_secret, required)| SsoCommand::Update {
+                provider,
+                name: None,
+                client_secret,
+                provision: None,
+                trusts_mfa: required.map(|required| !required),
+                required,
+            }
+        ),
+        1 => provider().prop_map(|provider| SsoCommand::Remove { provider }),
+    ]
+}
+
 fn tenant_command() -> impl Strategy<Value = TenantCommand> {
     let settings = (0..3).prop_map(|n| Settings::try_from(serde_json::json!({"n": n})).unwrap());
     prop_oneof![
@@ -218,6 +249,7 @@ fn tenant_command() -> impl Strategy<Value = TenantCommand> {
         1 => option::of(one(&["x", "y"])).prop_map(|reason| TenantCommand::Reactivate { reason }),
         2 => word(Plan::ALL).prop_map(|plan| TenantCommand::ChangePlan { plan }),
         1 => word(AccessMode::ALL).prop_map(|mode| TenantCommand::SetAccessMode { mode }),
+        4 => sso_command().prop_map(TenantCommand::Sso),
         1 => (8_u32..10, any::<bool>()).prop_map(|(length, require_upper)| TenantCommand::SetPasswordPolicy {
             policy: PasswordPolicy {
                 length_min: length.try_into().unwrap(),

@@ -53,6 +53,7 @@ mod shown_secret;
 pub mod sign_in;
 pub mod signing;
 pub mod slowdown;
+pub mod sso;
 pub mod state;
 pub mod step;
 pub mod telemetry;

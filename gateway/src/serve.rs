@@ -37,6 +37,7 @@ use crate::readiness::Readiness;
 use crate::recall::Recall;
 use crate::settings::Settings;
 use crate::sign_in::SignInParts;
+use crate::sso::{Outgoing, Providers};
 use crate::state::{Access, AppState, FlagSource, Parts, PolicySource};
 use crate::url_map::url_map;
 use crate::{cors, local, private_postgres, telemetry};
@@ -155,6 +156,7 @@ impl Server {
         let mut sign_in =
             SignInParts::start(&keys, &settings.hasher()).context("passwords can't be hashed")?;
         sign_in.risk = settings.sign_in_risk;
+        sign_in.sso = Providers::new(Outgoing::new(settings.sso_private_networks));
         let jobs = Jobs::new(pool.clone(), clock.clone());
         let forget = forget_mail(&mailer);
         let wishes = Wishes { links: &sign_in.links, jobs: &jobs, forget: &forget };

@@ -21,6 +21,7 @@ use crate::registration::Registration;
 use crate::services::{ServiceKeysError, Services};
 use crate::sign_in::SignInRisk;
 use crate::signing::SigningAlgorithm;
+use crate::sso::PrivateNetworks;
 use crate::state::Limits;
 
 /// The variable that holds the master key itself. No flag: a command line is visible to everybody on the machine.
@@ -236,6 +237,11 @@ pub struct Settings {
     /// `record` what was unusual
     #[arg(long, env = "TENANTRY_SIGN_IN_RISK", value_name = "WORD", default_value = "ask")]
     pub sign_in_risk: SignInRisk,
+
+    /// Whether tenants' OpenID providers may be in private networks, and without TLS: `on` only where every tenant may
+    /// reach what this machine can
+    #[arg(long, env = "TENANTRY_SSO_PRIVATE_NETWORKS", value_name = "WORD", default_value = "off")]
+    pub sso_private_networks: PrivateNetworks,
 
     /// The largest body of a request
     #[arg(long, env = "TENANTRY_BODY_BYTES_MAX", value_name = "BYTES", default_value_t = 1_048_576,

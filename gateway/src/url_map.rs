@@ -414,6 +414,47 @@ pub fn url_map() -> UrlMap {
             routes!(own_tenant::set_security::set_security),
         )
         .at(
+            Endpoint::get("/api/v1/tenants/me/sso", "sso:list").roles(OWNER).tenant(TenantRule::Own),
+            routes!(own_tenant::sso::list::list),
+        )
+        .at(
+            Endpoint::post("/api/v1/tenants/me/sso", "sso:configure")
+                .roles(OWNER)
+                .tenant(TenantRule::Own)
+                .fresh(),
+            routes!(own_tenant::sso::configure::configure),
+        )
+        .at(
+            Endpoint::get("/api/v1/tenants/me/sso/{id}", "sso:read")
+                .roles(OWNER)
+                .tenant(TenantRule::Own)
+                .on("sso_provider", "id"),
+            routes!(own_tenant::sso::get::get),
+        )
+        .at(
+            Endpoint::patch("/api/v1/tenants/me/sso/{id}", "sso:update")
+                .roles(OWNER)
+                .tenant(TenantRule::Own)
+                .on("sso_provider", "id")
+                .fresh(),
+            routes!(own_tenant::sso::update::update),
+        )
+        .at(
+            Endpoint::delete("/api/v1/tenants/me/sso/{id}", "sso:remove")
+                .roles(OWNER)
+                .tenant(TenantRule::Own)
+                .on("sso_provider", "id")
+                .fresh(),
+            routes!(own_tenant::sso::remove::remove),
+        )
+        .at(
+            Endpoint::post("/api/v1/tenants/me/sso/{id}/verify", "sso:verify")
+                .roles(OWNER)
+                .tenant(TenantRule::Own)
+                .on("sso_provider", "id"),
+            routes!(own_tenant::sso::verify::verify),
+        )
+        .at(
             Endpoint::get("/api/v1/invitations", "invitations:list").roles(MANAGERS).tenant(TenantRule::Own),
             routes!(invitations::list::list),
         )

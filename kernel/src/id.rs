@@ -52,6 +52,8 @@ id! {
     TokenId,
     /// A key pair that an authenticator of a person's holds.
     PasskeyId,
+    /// An OpenID provider that a tenant's people sign in by.
+    SsoProviderId,
     /// One wish, however often it is sent: derived from a caller's `Idempotency-Key` or from the causing event.
     CommandId,
     /// Ties a request to everything it led to; the W3C trace id (128 bits).

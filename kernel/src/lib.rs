@@ -18,7 +18,7 @@ pub use decider::{Decider, Event, Rejection, RejectionKind, Upcasted, Upcaster};
 pub use envelope::{Actor, ActorKind, Envelope, Metadata, Origin, StreamId};
 pub use id::{
     ApplicationId, CommandId, CorrelationId, EventId, KeyId, MembershipId, PasskeyId, PersonId, RoleId,
-    SessionId, TenantId, TokenId,
+    SessionId, SsoProviderId, TenantId, TokenId,
 };
 pub use payload::Payload;
 pub use position::{InvalidPosition, Position, PositionToken, ShardId};

@@ -3,6 +3,7 @@
 mod application;
 mod grants;
 mod sign_in;
+mod sso;
 mod tenant;
 mod tokens;
 
@@ -22,6 +23,7 @@ use uuid::Uuid;
 pub use application::KeyAccess;
 use grants::GrantBook;
 pub use grants::{MemberGrants, RoleAccess};
+use sso::SsoBook;
 pub use tenant::TenantAccess;
 pub use tokens::TokenAccess;
 use tokens::TokenBook;
@@ -84,6 +86,8 @@ struct Known {
     grants: GrantBook,
     /// What people's scripts act with.
     tokens: TokenBook,
+    /// Whom tenants' people sign in by.
+    sso: SsoBook,
     /// Every membership a person ever had.
     of_person: HashMap<PersonId, BTreeSet<MembershipId>>,
     /// Sessions that ended by themselves, while a token of theirs may be valid.
@@ -393,6 +397,7 @@ impl MemoryProjection for AccessMemory {
             by_person,
             grants,
             tokens,
+            sso,
             of_person,
             ended,
             ended_in_order,
@@ -401,6 +406,7 @@ impl MemoryProjection for AccessMemory {
         closed.retain(|_, of| *of != shard);
         grants.reset(shard);
         tokens.reset(shard);
+        sso.reset(shard);
         ended.retain(|_, of| *of != shard);
         ended_in_order.retain(|(_, session)| ended.contains_key(session));
         keys.retain(|_, (of, _)| *of != shard);
@@ -434,6 +440,7 @@ impl MemoryProjection for AccessMemory {
                 tenant.fold(&change, event.position, event.recorded_at);
                 let after = *tenant;
                 known.grants.tenant(shard, TenantId(id), &change, (before, after));
+                known.sso.fold(shard, TenantId(id), &change, event.position);
             }
             "user" => {
                 let change = event.decode()?;

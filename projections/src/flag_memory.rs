@@ -98,7 +98,10 @@ impl TenantFlags {
             | TenantEvent::ProvisioningCompleted {}
             | TenantEvent::ProvisioningFailed { .. }
             | TenantEvent::Registered {}
-            | TenantEvent::Verified {} => return,
+            | TenantEvent::Verified {}
+            | TenantEvent::SsoConfigured(_)
+            | TenantEvent::SsoUpdated { .. }
+            | TenantEvent::SsoRemoved { .. } => return,
         }
         self.etag = etag(tenant, envelope);
         self.changed_position = envelope.position;

@@ -97,7 +97,10 @@ impl Outcome {
             | TenantEvent::ProvisioningCompleted {}
             | TenantEvent::ProvisioningFailed { .. }
             | TenantEvent::Registered {}
-            | TenantEvent::Verified {} => {}
+            | TenantEvent::Verified {}
+            | TenantEvent::SsoConfigured(_)
+            | TenantEvent::SsoUpdated { .. }
+            | TenantEvent::SsoRemoved { .. } => {}
         }
     }
 }

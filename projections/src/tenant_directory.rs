@@ -157,7 +157,11 @@ impl TenantRow {
             // Flags have a read model of their own.
             TenantEvent::FlagSet { .. } | TenantEvent::FlagCleared { .. } => {}
             // Read where they are decided on: in the stream, and in the memory of access.
-            TenantEvent::PasswordPolicyChanged { .. } | TenantEvent::SecurityChanged { .. } => {}
+            TenantEvent::PasswordPolicyChanged { .. }
+            | TenantEvent::SecurityChanged { .. }
+            | TenantEvent::SsoConfigured(_)
+            | TenantEvent::SsoUpdated { .. }
+            | TenantEvent::SsoRemoved { .. } => {}
             TenantEvent::OwnerAdded { person, .. } => {
                 if !self.owners.contains(&person) {
                     self.owners.push(person);

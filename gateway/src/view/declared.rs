@@ -85,9 +85,12 @@ declared! {
     view::SecurityView,
     view::SessionList,
     view::SessionView,
+    view::SsoProviderList,
+    view::SsoProviderView,
     view::TenantView,
     view::TokenList,
     view::TokenView,
     view::UserMembership,
     view::UserView,
+    view::VerifiedSsoView,
 }

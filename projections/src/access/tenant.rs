@@ -75,7 +75,11 @@ impl TenantAccess {
             | TenantEvent::ApplicationConnected { .. }
             | TenantEvent::ApplicationDisconnected { .. }
             | TenantEvent::ProvisioningCompleted {}
-            | TenantEvent::ProvisioningFailed { .. } => {}
+            | TenantEvent::ProvisioningFailed { .. }
+            // Who may sign in by whom is folded beside it.
+            | TenantEvent::SsoConfigured(_)
+            | TenantEvent::SsoUpdated { .. }
+            | TenantEvent::SsoRemoved { .. } => {}
         }
     }
 }

@@ -41,7 +41,9 @@ pub use application::ApplicationEvent;
 pub use membership::MembershipEvent;
 pub use policy::PolicyEvent;
 pub use role::RoleEvent;
-pub use tenant::{OwnershipLoss, RequestedApplication, TenantEvent, TenantProvisioned};
+pub use tenant::{
+    OwnershipLoss, RequestedApplication, SsoConfigured, SsoRules, TenantEvent, TenantProvisioned,
+};
 pub use user::UserEvent;
 
 /// The name of an event in its newest shape.

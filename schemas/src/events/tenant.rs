@@ -1,12 +1,13 @@
 //! What happens to tenants.
 
 use chrono::{DateTime, Utc};
-use kernel::{ApplicationId, Confidential, MembershipId, PersonId, Personal, TenantId};
+use kernel::{ApplicationId, Confidential, MembershipId, PersonId, Personal, SsoProviderId, TenantId};
 use serde::{Deserialize, Serialize};
 
 use crate::values::{
     AccessMode, ApplicationName, Domain, EmailAddress, Environment, FlagKey, FlagValue, PasswordPolicy, Plan,
-    ProvisioningStep, Reason, ReasonCode, Region, Role, Settings, Slug, TenantName,
+    ProvisioningStep, Reason, ReasonCode, Region, Role, Settings, Slug, SsoClientId, SsoClientSecret,
+    SsoIssuer, SsoName, TenantName,
 };
 
 /// The events of a tenant. These names are the storage format: add, never rename.
@@ -82,6 +83,43 @@ pub enum TenantEvent {
     /// In the same decision as `Provisioned`: nobody but a stranger vouches for what it says.
     Registered {},
     Verified {},
+    /// FR-AUTH-003
+    SsoConfigured(Box<SsoConfigured>),
+    /// Issuer and client stay: others are another provider.
+    SsoUpdated {
+        provider: SsoProviderId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<Confidential<SsoName>>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        client_secret: Option<Confidential<SsoClientSecret>>,
+        rules: SsoRules,
+    },
+    /// Its id is never used again. Every session that a provider of the tenant's began ends with it.
+    SsoRemoved {
+        provider: SsoProviderId,
+    },
+}
+
+/// A provider as it was configured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SsoConfigured {
+    pub provider: SsoProviderId,
+    pub name: Confidential<SsoName>,
+    pub issuer: Confidential<SsoIssuer>,
+    pub client_id: Confidential<SsoClientId>,
+    pub client_secret: Confidential<SsoClientSecret>,
+    pub rules: SsoRules,
+}
+
+/// What a tenant lets one of its providers do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SsoRules {
+    /// Whoever it vouches for, with an address in the tenant's domain, becomes a member.
+    pub provision: bool,
+    /// A second factor that it says was shown counts.
+    pub trusts_mfa: bool,
+    /// Members other than owners get in only by a provider of the tenant's.
+    pub required: bool,
 }
 
 /// A tenant as it was asked for.
@@ -163,6 +201,9 @@ event_names! { TenantEvent {
     Purged = "tenant.purged" v "1": "Whatever the tenant supplied is forgotten, for ever.";
     Registered = "tenant.registered" v "1": "A stranger registered it; it is blocked until its owner's address is verified.";
     Verified = "tenant.verified" v "1": "Its owner's address is verified; it is blocked no longer.";
+    SsoConfigured = "tenant.sso_configured" v "1": "The tenant's people can sign in by an OpenID provider of its own.";
+    SsoUpdated = "tenant.sso_updated" v "1": "A provider has another name or secret, or may do something else; only what changed is there, and what it may.";
+    SsoRemoved = "tenant.sso_removed" v "1": "Nobody signs in by the provider any more; the sessions that the tenant's providers began ended.";
 } }
 
 impl kernel::Event for TenantEvent {

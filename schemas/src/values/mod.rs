@@ -23,6 +23,7 @@ mod permission;
 mod plan;
 mod policy;
 mod role;
+mod sso;
 
 pub use access::{AccessMode, MembershipKind, effective_access};
 pub use application::{Environment, KeyPrefix, OwnerId, RedirectUri, Scope, SecretHash};
@@ -43,6 +44,7 @@ pub use permission::{Module, Permission};
 pub use plan::{Limits, Plan, TRIAL_DAYS};
 pub use policy::PolicyText;
 pub use role::Role;
+pub use sso::{SsoClientId, SsoClientSecret, SsoIssuer, SsoName};
 
 use std::borrow::Cow;
 

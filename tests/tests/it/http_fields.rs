@@ -22,6 +22,7 @@ use crate::authenticator::Device;
 use crate::feeds::eventually;
 use crate::http_sign_in::PASSWORD;
 use crate::internal_service::{KnownServices, Service};
+use crate::openid_provider::Provider;
 
 /// What not everybody sees who could be let in, and who does. Whoever widens one of these changes it here too.
 const RESTRICTED: &str = include_str!("http_fields/restricted.txt");
@@ -75,7 +76,8 @@ impl Walk {
         let billing = Service::new("billing");
         let known = KnownServices::of(&[(&billing, &["access:read"])]);
         // A host that browsers have passkeys for.
-        let flags = ["--public-url", PAGES, "--service-keys", &known.file()];
+        let services = known.file();
+        let flags = ["--public-url", PAGES, "--service-keys", &services, "--sso-private-networks", "on"];
         let app = TestApp::with(&flags).await;
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../schemas/openapi.json");
         let document = std::fs::read_to_string(path).expect("it is kept");
@@ -184,6 +186,10 @@ impl Walk {
         for kind in [OWNER, ADMINISTRATOR, USER, THEMSELF] {
             self.send("profile:update", kind, json!({"last_name": "Sato"})).await;
         }
+        let provider = Provider::open().await;
+        let configured = self.send("sso:configure", OWNER, provider.wish()).await;
+        self.ids.insert("provider", configured.id());
+        self.send("sso:verify", OWNER, json!({})).await;
         self.send("sign_in:ask_passkey", STRANGER, json!({})).await;
         for kind in [OWNER, ADMINISTRATOR, USER] {
             let body = json!({"name": "Export", "permissions": ["users:read"]});
@@ -239,6 +245,7 @@ impl Walk {
             path if path.starts_with("/api/operator/policies") => id("policy"),
             path if path.starts_with("/api/v1/roles") => id("role"),
             path if path.starts_with("/api/v1/users") => self.tenant.owner,
+            path if path.starts_with("/api/v1/tenants/me/sso") => id("provider"),
             _ => self.tenant.id,
         };
         // Who asked for none looks at anybody's.

@@ -26,6 +26,7 @@ struct Furnished {
     tenant: TestTenant,
     application: Uuid,
     role: Uuid,
+    provider: Uuid,
     key: Uuid,
     secret: String,
     wrong_secret: String,
@@ -98,6 +99,8 @@ impl Walk {
             self.other.tenant.owner
         } else if operation.path.starts_with("/api/developer") {
             acme.application
+        } else if operation.path.starts_with("/api/v1/tenants/me/sso") {
+            acme.provider
         } else if operation.path.starts_with("/api/v1/roles") {
             acme.role
         } else {
@@ -210,8 +213,9 @@ async fn furnish(app: &TestApp, name: &str) -> Furnished {
     let owner = app.token(Role::Owner, Some(tenant.id));
     let role = app.post("/api/v1/roles", json!({"name": "Readers", "permissions": ["*:read"]}));
     let role = role.by(&owner).send().await.is(reqwest::StatusCode::CREATED).id();
+    let provider = crate::http_sso::configured(app, tenant.id, "https://id.example").await;
     app.settled().await;
-    Furnished { tenant, application, role, key, secret, wrong_secret }
+    Furnished { tenant, application, role, provider, key, secret, wrong_secret }
 }
 
 fn tenant_roles() -> impl Iterator<Item = Role> {

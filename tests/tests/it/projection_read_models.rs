@@ -15,9 +15,9 @@ use serde_json::json;
 
 use crate::feeds::{at, eventually};
 use crate::projection_world::{
-    World, app_registered, application, flag_set, invited, key, key_issued, membership, person, provisioned,
-    registered, role, role_created, suspended, tenant, to_application, to_membership, to_role, to_tenant,
-    to_user,
+    World, app_registered, application, flag_set, from_fixture, invited, key, key_issued, membership, person,
+    provisioned, registered, role, role_created, suspended, tenant, to_application, to_membership, to_role,
+    to_tenant, to_user,
 };
 
 fn long_passwords() -> PasswordPolicy {
@@ -146,9 +146,12 @@ fn a_full_history() -> Vec<Envelope> {
         to_user(2, UserEvent::SubjectForgotten {}),
         to_tenant(2, TenantEvent::PasswordPolicyChanged { policy: long_passwords() }),
         to_tenant(2, TenantEvent::SecurityChanged { mfa_required: true }),
+        to_tenant(2, from_fixture("SsoConfigured")),
+        to_tenant(2, from_fixture("SsoUpdated")),
         role_created(3, 2, "Bees", &["*:*"]),
         to_tenant(2, TenantEvent::Registered {}),
         to_tenant(2, TenantEvent::Verified {}),
+        to_tenant(2, from_fixture("SsoRemoved")),
         to_tenant(2, TenantEvent::Purged {}),
     ];
     [begun, signing_in(), went_on].concat()

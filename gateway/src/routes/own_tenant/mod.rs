@@ -7,6 +7,7 @@ pub mod password_policy;
 pub mod security;
 pub mod set_password_policy;
 pub mod set_security;
+pub mod sso;
 pub mod update;
 
 use aggregates::Tenant;

@@ -74,10 +74,10 @@ pub async fn list(world: &World, map: &UrlMap) -> Vec<List> {
     let permissions = map.endpoints().filter(|endpoint| endpoint.can_be_given());
     let permissions =
         permissions.map(|it| (("/api/v1/permissions".to_owned(), it.action.to_owned()), OneByOne::Callers));
-    let policies = (1..=4_u128).map(|n| {
-        let (path, id) = ("/api/operator/policies", Uuid::from_u128(n));
-        ((path.to_owned(), id.to_string()), OneByOne::Shown(format!("{path}/{id}")))
-    });
+    let by_itself =
+        |path: &str, id: Uuid| ((path.to_owned(), id.to_string()), OneByOne::Shown(format!("{path}/{id}")));
+    let policies = (1..=4_u128).map(|n| by_itself("/api/operator/policies", Uuid::from_u128(n)));
+    let providers = world.providers.iter().map(|id| by_itself("/api/v1/tenants/me/sso", *id));
 
     vec![
         List {
@@ -183,6 +183,7 @@ pub async fn list(world: &World, map: &UrlMap) -> Vec<List> {
             sorts: &[],
             ..list("evaluated flags", "", "flags:evaluate_all", delivered(&evaluated))
         },
+        List { sorts: &[], ..list("providers", "/api/v1/tenants/me/sso", "sso:list", providers.collect()) },
         List {
             sorts: &[],
             ..list("policies", "/api/operator/policies", "policies:list", policies.collect())

@@ -62,6 +62,8 @@ pub struct World {
     pub tokens: Vec<(Session, Uuid)>,
     /// Passkeys, with the people who have them.
     pub passkeys: Vec<(Uuid, Uuid)>,
+    /// OpenID providers of tenants.
+    pub providers: Vec<Uuid>,
     /// What was recorded before this time is all there is: to ask is recorded too.
     pub built_at: String,
 }
@@ -82,6 +84,12 @@ impl World {
             let tenant = app.provision_with(name, application).await;
             applications.push(tenant.application.expect("it was asked for"));
             all.push(furnish(&app, tenant.id, tenant.owner, name, &mut sessions).await);
+        }
+        let mut providers = Vec::new();
+        for tenant in &all {
+            for _ in 0..2 {
+                providers.push(crate::http_sso::configured(&app, tenant.tenant, "https://id.example").await);
+            }
         }
         // Somebody in two tenants, signed in for both.
         let shared = invite(&app, all[0].tenant, "shared@else.example", "user").await;
@@ -134,7 +142,7 @@ impl World {
         app.settled().await;
         let built_at = app.server.state.clock.now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
         let tenants = all.iter().map(|furnished| furnished.tenant).collect();
-        Self { app, tenants, applications, sessions, askers, tokens, passkeys, built_at }
+        Self { app, tenants, applications, sessions, askers, tokens, passkeys, providers, built_at }
     }
 
     /// True unless the suspension of its only tenant ended it: then it is listed nowhere.
