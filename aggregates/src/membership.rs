@@ -4,15 +4,17 @@
 //! by the tenant's `RemoveOwner` first; then the membership follows with `Remove`, `ChangeRole` or `Disable`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use kernel::{Decider, MembershipId, PersonId, RejectionKind, TenantId};
+use kernel::{ClaimChange, Decider, MembershipId, PersonId, RejectionKind, TenantId};
 use schemas::events::MembershipEvent;
 use schemas::values::{MembershipKind, MembershipStatus, Role, SecretHash};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 mod grants;
+mod sso;
 
 pub use grants::{GRANTS_MAX, Grant, Grants};
+pub use sso::{LinkSso, SSO_CLAIM, SsoLinks, claim};
 
 /// How long an invitation can be accepted unless its sender says otherwise, in days (FR-TENANT-001).
 pub const INVITATION_DAYS: i64 = 7;
@@ -49,6 +51,8 @@ pub struct Existing {
     pub mfa_required: bool,
     /// What the member was given beside the role. Whoever is invited again begins with nothing.
     pub grants: Grants,
+    /// By whom the member signs in. Whoever is invited again is known by nobody.
+    pub sso: SsoLinks,
 }
 
 /// The last invitation; former ones are void.
@@ -128,6 +132,8 @@ pub enum MembershipCommand {
     SetSecurity {
         mfa_required: bool,
     },
+    /// FR-AUTH-003
+    LinkSso(LinkSso),
 }
 
 /// Why a membership refuses.
@@ -152,13 +158,15 @@ pub enum MembershipRejection {
     Disabled,
     #[error("a member has at most {limit} of these")]
     TooManyGrants { limit: usize },
+    #[error("the provider knows the member by another subject")]
+    LinkedOtherwise,
 }
 
 impl kernel::Rejection for MembershipRejection {
     fn kind(&self) -> RejectionKind {
         match self {
             Self::NotFound => RejectionKind::NotFound,
-            Self::AlreadyExists | Self::AlreadyAccepted => RejectionKind::Conflict,
+            Self::AlreadyExists | Self::AlreadyAccepted | Self::LinkedOtherwise => RejectionKind::Conflict,
             Self::TenantRoleRequired { .. }
             | Self::InvitationExpired { .. }
             | Self::InvitationInvalid
@@ -179,13 +187,14 @@ impl kernel::Rejection for MembershipRejection {
             Self::ExpiryInThePast { .. } => "expiry_in_the_past",
             Self::Disabled => "membership_disabled",
             Self::TooManyGrants { .. } => "too_many_grants",
+            Self::LinkedOtherwise => "sso_linked_otherwise",
         }
     }
 }
 
 impl Decider for Membership {
     const TYPE: &'static str = "membership";
-    const SNAPSHOT_VERSION: u32 = 3;
+    const SNAPSHOT_VERSION: u32 = 4;
 
     type Command = MembershipCommand;
     type Event = MembershipEvent;
@@ -253,6 +262,7 @@ impl Decider for Membership {
                     mfa_required,
                 }))
             }
+            MembershipCommand::LinkSso(wish) => self.link_sso(wish),
         }
     }
 
@@ -269,6 +279,7 @@ impl Decider for Membership {
                 removed: false,
                 mfa_required: false,
                 grants: Grants::default(),
+                sso: SsoLinks::default(),
             });
         }
         // A stream begins with an invitation, so there is nothing that could happen before.
@@ -284,14 +295,26 @@ impl Decider for Membership {
             MembershipEvent::KindChanged { from: _, to } => membership.kind = *to,
             MembershipEvent::Disabled {} => membership.disabled = true,
             MembershipEvent::Enabled {} => membership.disabled = false,
-            MembershipEvent::Removed {} => membership.removed = true,
+            MembershipEvent::Removed {} => {
+                membership.removed = true;
+                membership.sso.clear();
+            }
             MembershipEvent::SecurityChanged { mfa_required } => membership.mfa_required = *mfa_required,
+            MembershipEvent::SsoLinked { provider, identity } => membership.sso.linked(*provider, identity),
             MembershipEvent::CustomRoleSet { .. }
             | MembershipEvent::PermissionGranted { .. }
             | MembershipEvent::PermissionRevoked { .. }
             | MembershipEvent::ModuleGranted { .. }
             | MembershipEvent::ModuleRevoked { .. }
             | MembershipEvent::DelegationChanged { .. } => membership.grants.evolve(event),
+        }
+    }
+
+    fn claims(&self, event: &MembershipEvent) -> Vec<ClaimChange> {
+        match event {
+            MembershipEvent::SsoLinked { identity, .. } => vec![ClaimChange::Take(claim(identity))],
+            MembershipEvent::Removed {} => self.existing().map(|known| known.sso.freed()).unwrap_or_default(),
+            _ => Vec::new(),
         }
     }
 }

@@ -17,8 +17,8 @@ pub use passkeys::{
     Assertion, CREDENTIAL_CLAIM, NewPasskey, PASSKEYS_MAX, Passkey, PasskeyCommand, Passkeys,
 };
 pub use sign_in::{
-    ChallengeLogin, Checked, DEVICES_MAX, LogIn, MailedCode, REFRESH_GRACE, SESSIONS_MAX, SecondFactor,
-    Session, SignIn, TOTP_DIGITS, TOTP_STEP_S, Totp, is_unusual,
+    ChallengeLogin, Checked, DEVICES_MAX, LogIn, MailedCode, REFRESH_GRACE, SESSIONS_MAX, SSO_SESSIONS_MAX,
+    SecondFactor, Session, SignIn, TOTP_DIGITS, TOTP_STEP_S, Totp, is_unusual,
 };
 pub use tokens::{IssueToken, TOKEN_DAYS, TOKENS_MAX, Token, TokenRejection, Tokens};
 

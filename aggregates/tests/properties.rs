@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::str::FromStr;
 
-use aggregates::membership::Grant;
+use aggregates::membership::{Grant, LinkSso};
 use aggregates::tenant::{ConfigureSso, Provision, SsoCommand, Trial};
 use aggregates::{
     Application, ApplicationCommand, Membership, MembershipCommand, Policy, PolicyCommand, RoleCommand,
@@ -275,6 +275,16 @@ fn membership_command() -> impl Strategy<Value = MembershipCommand> {
     let invite =
         (word(Role::ALL), word(MembershipKind::ALL), option::of(a_time()), option::of(a_hash()), a_time());
     prop_oneof![
+        2 => (0..3_u128, 0..3_u8, any::<bool>(), a_time()).prop_map(|(provider, identity, provision, now)| {
+            MembershipCommand::LinkSso(LinkSso {
+                tenant: Uuid::from_u128(1).into(),
+                person: Uuid::from_u128(2).into(),
+                provider: Uuid::from_u128(provider).into(),
+                identity: identity.to_string().repeat(64).parse().unwrap(),
+                provision,
+                now,
+            })
+        }),
         3 => invite.prop_map(|(role, kind, expires_at, token_hash, now)| MembershipCommand::Invite {
             tenant: Uuid::from_u128(1).into(),
             person: Uuid::from_u128(2).into(),

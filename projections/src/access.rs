@@ -356,7 +356,9 @@ impl Known {
                 access.end(envelope);
             }
             // Invited was folded above; a link that was sent anew changes no access.
-            MembershipEvent::Invited { .. } | MembershipEvent::Resent { .. } => {}
+            MembershipEvent::Invited { .. }
+            | MembershipEvent::Resent { .. }
+            | MembershipEvent::SsoLinked { .. } => {}
             // What a member was given ends nothing: it is asked anew for each request.
             MembershipEvent::CustomRoleSet { .. }
             | MembershipEvent::PermissionGranted { .. }

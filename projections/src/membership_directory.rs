@@ -135,6 +135,7 @@ impl Stored {
             }
             // What a member was given is asked of the access memory, which knows what it is worth now.
             MembershipEvent::SecurityChanged { .. }
+            | MembershipEvent::SsoLinked { .. }
             | MembershipEvent::CustomRoleSet { .. }
             | MembershipEvent::PermissionGranted { .. }
             | MembershipEvent::PermissionRevoked { .. }

@@ -95,6 +95,7 @@ impl Grants {
             | MembershipEvent::RoleChanged { .. }
             | MembershipEvent::KindChanged { .. }
             | MembershipEvent::SecurityChanged { .. }
+            | MembershipEvent::SsoLinked { .. }
             | MembershipEvent::Disabled {}
             | MembershipEvent::Enabled {}
             | MembershipEvent::Removed {} => {}

@@ -5,6 +5,7 @@
 
 mod acceptance;
 mod risk;
+mod room;
 mod totp;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use super::UserRejection;
 use super::passkeys::{Assertion, Passkey, Passkeys};
 pub use risk::{ChallengeLogin, MailedCode, is_unusual};
 use risk::{History, MailedCodes};
+pub use room::SSO_SESSIONS_MAX;
 use totp::step_of;
 pub use totp::{TOTP_DIGITS, TOTP_STEP_S, Totp};
 
@@ -95,6 +97,8 @@ pub enum Checked {
     Password(PasswordHash),
     /// Two factors at once: none beside it is looked at.
     Passkey(Assertion),
+    /// An OpenID provider of the tenant's vouched for them; and for a second factor, if it is trusted with that.
+    Sso { second_factor: bool },
 }
 
 /// What is shown beside the password.
@@ -117,6 +121,7 @@ impl Checked {
         match self {
             Self::Password(_) => LoginMethod::Password,
             Self::Passkey(_) => LoginMethod::Passkey,
+            Self::Sso { .. } => LoginMethod::Sso,
         }
     }
 }
@@ -206,13 +211,21 @@ impl SignIn {
             Checked::Password(hash) if self.current() != Some(hash) => {
                 return Err(UserRejection::InvalidCredentials);
             }
-            Checked::Password(_) => events.extend(self.verify(wish.second_factor.as_ref(), wish.now)?),
+            Checked::Sso { second_factor: true } => {
+                events.push(UserEvent::MfaVerified { step: None, recovery_code: None });
+            }
+            Checked::Password(_) | Checked::Sso { second_factor: false } => {
+                events.extend(self.verify(wish.second_factor.as_ref(), wish.now)?);
+            }
             Checked::Passkey(shown) => {
                 let used = self.passkeys.accept(shown, wish.now);
                 events.push(used.ok_or(UserRejection::InvalidCredentials)?);
             }
         }
-        let risk = self.risk(wish.device, wish.origin.as_ref(), wish.now);
+        // What is unusual about what a provider vouches for, that judges.
+        let by_sso = matches!(wish.checked, Checked::Sso { .. });
+        let risk = || self.risk(wish.device, wish.origin.as_ref(), wish.now);
+        let risk = if by_sso { Vec::new() } else { risk() };
         let password_alone = matches!(wish.checked, Checked::Password(_)) && wish.second_factor.is_none();
         if wish.asks_if_unusual && password_alone && is_unusual(&risk) {
             return Err(UserRejection::MailedCodeRequired);
@@ -221,14 +234,7 @@ impl SignIn {
             Some(SecondFactor::MailedCode { challenge, .. }) => Some(challenge),
             _ => None,
         };
-        // Expired sessions leave when the next begins.
-        let live = || self.sessions.iter().filter(|(_, session)| session.is_live(wish.now));
-        if live().count() >= SESSIONS_MAX
-            && let Some((oldest, _)) = live().min_by_key(|(_, session)| session.refreshed_at)
-        {
-            let because = SessionEnd::Replaced;
-            events.push(UserEvent::SessionRevoked { session: *oldest, because });
-        }
+        events.extend(self.makes_room(&wish));
         events.push(UserEvent::LoginSucceeded {
             session: wish.session,
             tenant: wish.tenant,
@@ -391,15 +397,15 @@ impl SignIn {
                 risk: _,
                 challenge,
             } => {
-                self.history.remember(*device, origin.as_ref(), *at);
+                // A tenant's provider makes no device and no network of the person's better known in others.
+                if *method != LoginMethod::Sso {
+                    self.history.remember(*device, origin.as_ref(), *at);
+                    self.knows_device(*device);
+                }
                 if let Some(used) = challenge {
                     self.mailed_codes.used(*used);
                 }
                 self.sessions.retain(|_, session| session.is_live(*at));
-                self.devices.retain(|known| known != device);
-                self.devices.push(*device);
-                let too_many = self.devices.len().saturating_sub(DEVICES_MAX);
-                self.devices.drain(..too_many);
                 let begun = Session {
                     tenant: *tenant,
                     method: *method,

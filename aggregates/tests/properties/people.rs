@@ -73,6 +73,21 @@ fn sign_in_command() -> impl Strategy<Value = UserCommand> {
             }))
         },
     );
+    let by_sso =
+        (session(), 0..2_u128, any::<bool>(), a_time()).prop_map(|(session, tenant, second_factor, now)| {
+            UserCommand::LogIn(Box::new(LogIn {
+                session,
+                tenant: Some(Uuid::from_u128(tenant).into()),
+                checked: Checked::Sso { second_factor },
+                second_factor: None,
+                asks_if_unusual: true,
+                device: Uuid::nil(),
+                origin: None,
+                token_hash: "0".repeat(64).parse().unwrap(),
+                now,
+                expires_at: now + chrono::TimeDelta::days(7),
+            }))
+        });
     let challenge = (0..4_u128, hash(), a_time(), a_time(), any::<u8>()).prop_map(
         |(challenge, checked, now, end, device)| {
             UserCommand::ChallengeLogin(Box::new(ChallengeLogin {
@@ -109,6 +124,7 @@ fn sign_in_command() -> impl Strategy<Value = UserCommand> {
         2 => (a_hash(), hash(), a_time())
             .prop_map(|(token_hash, hash, now)| UserCommand::ResetPassword { token_hash, hash, now }),
         6 => log_in,
+        2 => by_sso,
         2 => challenge,
         4 => refresh,
         1 => session().prop_map(|session| UserCommand::ReportReuse { session }),

@@ -157,8 +157,8 @@ impl GrantBook {
             | MembershipEvent::SecurityChanged { .. }
             | MembershipEvent::Disabled {}
             | MembershipEvent::Enabled {} => {}
-            // A link that was sent anew changes neither.
-            MembershipEvent::Resent { .. } => member.changes -= 1,
+            // A link that was sent anew changes neither, nor by whom they are known.
+            MembershipEvent::Resent { .. } | MembershipEvent::SsoLinked { .. } => member.changes -= 1,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
-use kernel::{PersonId, RoleId, TenantId};
+use kernel::{PersonId, RoleId, SsoProviderId, TenantId};
 use serde::{Deserialize, Serialize};
 
 use crate::values::{MembershipKind, Module, Permission, Role, SecretHash};
@@ -63,6 +63,12 @@ pub enum MembershipEvent {
     SecurityChanged {
         mfa_required: bool,
     },
+    /// FR-AUTH-003
+    SsoLinked {
+        provider: SsoProviderId,
+        /// The keyed hash of what the provider calls the person.
+        identity: SecretHash,
+    },
 }
 
 event_names! { MembershipEvent {
@@ -81,6 +87,7 @@ event_names! { MembershipEvent {
     ModuleRevoked = "membership.module_revoked" v "1": "The member may no longer use the module.";
     DelegationChanged = "membership.delegation_changed" v "1": "The member may pass on these permissions, as far as they hold them.";
     SecurityChanged = "membership.security_changed" v "1": "A second factor is asked of the member, or no longer.";
+    SsoLinked = "membership.sso_linked" v "1": "The member is known by an OpenID provider of the tenant's.";
 } }
 
 impl kernel::Event for MembershipEvent {

@@ -117,7 +117,7 @@ pub enum UserEvent {
         step: u64,
         recovery_codes: Vec<SecretHash>,
     },
-    /// A second factor was shown, and is used up.
+    /// A second factor was shown, and is used up. Neither: the tenant's provider says so, and is trusted with it.
     MfaVerified {
         /// The time step of a one-time code.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -77,6 +77,8 @@ words! {
         Password = "password",
         /// A passkey alone: two factors at once.
         Passkey = "passkey",
+        /// What an OpenID provider of the tenant's said.
+        Sso = "sso",
     }
 }
 

@@ -16,8 +16,8 @@ use serde_json::json;
 use crate::feeds::{at, eventually};
 use crate::projection_world::{
     World, app_registered, application, flag_set, from_fixture, invited, key, key_issued, membership, person,
-    provisioned, registered, role, role_created, suspended, tenant, to_application, to_membership, to_role,
-    to_tenant, to_user,
+    provisioned, registered, role, role_created, sso_linked, suspended, tenant, to_application,
+    to_membership, to_role, to_tenant, to_user,
 };
 
 fn long_passwords() -> PasswordPolicy {
@@ -79,6 +79,7 @@ fn a_full_history() -> Vec<Envelope> {
             MembershipEvent::KindChanged { from: MembershipKind::Staff, to: MembershipKind::Client },
         ),
         to_membership(1, 1, MembershipEvent::SecurityChanged { mfa_required: true }),
+        to_membership(1, 1, sso_linked()),
         to_membership(1, 1, MembershipEvent::Disabled {}),
         to_membership(1, 1, MembershipEvent::Enabled {}),
         to_tenant(

@@ -17,6 +17,12 @@ use uuid::Uuid;
 use crate::db::TestDb;
 use crate::feeds::{PATIENCE, TestFeed, at, envelope, fast};
 
+/// As its fixture tells it.
+pub fn sso_linked() -> MembershipEvent {
+    let name = MembershipEvent::NAMES.iter().find(|name| name.variant == "SsoLinked").expect("there is one");
+    serde_json::from_str(name.fixture).expect("it is kept")
+}
+
 /// A tenant's event, as its fixture tells it.
 pub fn from_fixture(variant: &str) -> TenantEvent {
     let name = TenantEvent::NAMES.iter().find(|name| name.variant == variant).expect("there is one");
