@@ -69,6 +69,7 @@ for component in rustfmt clippy; do
 done
 
 step "mail server of the tests" scripts/install-smtp-server.sh
+step "OpenID provider of the tests" scripts/install-openid-provider.sh
 step "format" cargo fmt --all --check
 step "clippy" cargo clippy --workspace --all-targets -- -D warnings
 # The binaries first: tests run them.

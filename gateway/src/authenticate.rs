@@ -110,6 +110,7 @@ pub(crate) fn holder(claims: Claims) -> Result<Caller, Problem> {
         began_at: Position(claims.ver),
         authenticated_at: DateTime::from_timestamp(claims.auth_time, 0).ok_or_else(invalid)?,
         second_factor: claims.amr.iter().any(|method| method == "mfa"),
+        sso: claims.amr.iter().any(|method| method == "sso"),
     };
     let caller = Caller {
         actor,
@@ -163,7 +164,8 @@ pub(crate) fn stands_in_tenant<'a>(
         return Ok(());
     }
     let access = access()?;
-    let ended = access.tenant(tenant).is_some_and(|tenant| began_at < tenant.ended_at);
+    let ended = access.tenant(tenant).is_some_and(|tenant| began_at < tenant.ended_at)
+        || (caller.is_by_sso() && began_at < access.sso_ended_at(tenant));
     if let Some(person) = caller.person() {
         let member = access.membership(tenant, person);
         let active = member.filter(|member| member.status == MembershipStatus::Active);

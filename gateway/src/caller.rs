@@ -37,6 +37,8 @@ pub struct Login {
     pub authenticated_at: DateTime<Utc>,
     /// A second factor was part of it.
     pub second_factor: bool,
+    /// An OpenID provider of the tenant's vouched for them: it is good for that tenant, and not for what is theirs elsewhere.
+    pub sso: bool,
 }
 
 impl Caller {
@@ -102,6 +104,11 @@ impl Caller {
     pub fn second_factor(&self) -> bool {
         self.session.is_some_and(|session| session.second_factor)
             || self.limited.as_ref().is_some_and(|limited| limited.second_factor)
+    }
+
+    /// True if a provider of the tenant's began the session.
+    pub fn is_by_sso(&self) -> bool {
+        self.session.is_some_and(|session| session.sso)
     }
 
     /// The person and the session, of whoever signed in.

@@ -160,6 +160,12 @@ impl Endpoint {
         self
     }
 
+    /// A GET that changes something, as browsers are sent to it.
+    pub const fn changes(mut self) -> Self {
+        self.mutates = true;
+        self
+    }
+
     pub const fn when_blocked(mut self) -> Self {
         self.when_blocked = true;
         self

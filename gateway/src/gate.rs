@@ -295,7 +295,9 @@ fn told(access: &AccessMemory, caller: &Caller, detail: Detail) -> Problem {
     if detail != Detail::MfaRequired {
         return detail.problem();
     }
-    let enrolled = caller.person().is_some_and(|person| access.has_second_factor(person));
+    // Whom a provider let in enrols nothing.
+    let enrolled =
+        caller.is_by_sso() || caller.person().is_some_and(|person| access.has_second_factor(person));
     let method = if enrolled { "log_in" } else { "enrol" };
     detail.problem().with_members(Map::from_iter([("methods".to_owned(), Value::from(vec![method]))]))
 }
@@ -394,7 +396,8 @@ impl Known {
             Err(problem) => {
                 let id = caller.tenant.unwrap_or(TenantId(Uuid::nil()));
                 let (mode, status) = (AccessMode::Active, Some(TenantStatus::Active));
-                let resource = Resource::Tenant { id, mode, status, mfa_required: false };
+                let resource =
+                    Resource::Tenant { id, mode, status, mfa_required: false, sso_required: false };
                 Self { resource, connected: true, doubt: Some(problem), ..nowhere }
             }
         }
@@ -419,7 +422,8 @@ impl Known {
         let (status, of_all) = state.map_or((None, false), |it| (Some(it.status()), it.mfa_required));
         let member = caller.person().and_then(|person| access.membership(id, person));
         let mfa_required = of_all || member.is_some_and(|member| member.mfa_required && doubt.is_none());
-        let resource = Resource::Tenant { id, mode, status, mfa_required };
+        let sso_required = access.sso_required(id) && doubt.is_none();
+        let resource = Resource::Tenant { id, mode, status, mfa_required, sso_required };
         // An application sees the tenants it is connected to, and no others.
         let connected = caller.application().is_some_and(|application| {
             flags.tenant(id).is_some_and(|flags| flags.applications.contains(&application))

@@ -22,6 +22,7 @@ use crate::caller::Caller;
 use crate::extract::Write;
 use crate::personal_token::Limited;
 use crate::problem::{Code, Problem};
+use crate::state::App;
 use crate::step::{consequence, step};
 use crate::view::words;
 
@@ -68,7 +69,7 @@ pub async fn invite(write: &Write<Invite>) -> Result<Invited, Problem> {
     let role = wish.role.unwrap_or(Role::User);
     may_give(&write.caller, role)?;
     let person = register(write, wish).await?;
-    has_room(write, tenant, person).await?;
+    has_room(&write.app, tenant, Some(person)).await?;
     let membership = membership::id_of(tenant, person);
     // As the journal counts, so that the link can be made again.
     let default = || write.now() + TimeDelta::days(INVITATION_DAYS);
@@ -165,13 +166,17 @@ async fn holder(write: &Write<Invite>, email: &EmailAddress) -> Result<Option<Pe
     Ok(holder.map(|stream| PersonId(stream.id)))
 }
 
-/// The plan's limit of users, by the read model: two invitations at once may both find the last place.
-async fn has_room(write: &Write<Invite>, tenant: TenantId, person: PersonId) -> Result<(), Problem> {
-    let before = write.app.access.memory.membership(tenant, person);
+/// The plan's limit of users, by the read model: two invitations at once may both find the last place. `None`: for somebody
+/// whom nobody knows.
+///
+/// # Errors
+/// ERR-VAL-422 `capacity`, unless the person is a member. ERR-SYS-503.
+pub async fn has_room(app: &App, tenant: TenantId, person: Option<PersonId>) -> Result<(), Problem> {
+    let before = person.and_then(|person| app.access.memory.membership(tenant, person));
     if before.is_some_and(|member| member.status != MembershipStatus::Removed) {
         return Ok(());
     }
-    let client = write.app.connection().await?;
+    let client = app.connection().await?;
     let row = TenantDirectory::get(&client, Scope::Tenant(tenant), tenant).await?;
     let limit = row.ok_or_else(Problem::not_found)?.plan.limits().users;
     let count = MembershipDirectory::count(&client, tenant, limit).await?;

@@ -13,15 +13,26 @@ pub enum Shown {
     Passkey = 3,
     /// And a code that was mailed: it proves the mailbox, by which the password could be reset too. No second factor.
     PasswordAndMailedCode = 4,
+    /// A tenant's provider vouched for them.
+    Sso = 5,
+    /// And for a second factor, which the tenant trusts it with.
+    SsoAndItsFactor = 6,
+    /// And a one-time code of ours, or a recovery code in its place.
+    SsoAndCode = 7,
+    SsoAndPasskey = 8,
 }
 
 impl Shown {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 9] = [
         Self::Password,
         Self::PasswordAndCode,
         Self::PasswordAndPasskey,
         Self::Passkey,
         Self::PasswordAndMailedCode,
+        Self::Sso,
+        Self::SsoAndItsFactor,
+        Self::SsoAndCode,
+        Self::SsoAndPasskey,
     ];
 
     pub fn of(checked: &Checked, second_factor: Option<&SecondFactor>) -> Self {
@@ -33,6 +44,12 @@ impl Shown {
             }
             (Checked::Password(_), Some(SecondFactor::MailedCode { .. })) => Self::PasswordAndMailedCode,
             (Checked::Password(_), None) => Self::Password,
+            (Checked::Sso { .. }, Some(SecondFactor::Passkey(_))) => Self::SsoAndPasskey,
+            (Checked::Sso { .. }, Some(SecondFactor::Totp(_) | SecondFactor::RecoveryCode(_))) => {
+                Self::SsoAndCode
+            }
+            (Checked::Sso { second_factor: true }, _) => Self::SsoAndItsFactor,
+            (Checked::Sso { second_factor: false }, _) => Self::Sso,
         }
     }
 
@@ -45,7 +62,12 @@ impl Shown {
         Self::ALL.into_iter().find(|shown| shown.number() == number)
     }
 
-    /// As tokens tell it (RFC 8176). An authenticator signs for whom it has recognised (`user`), with a key that may be
+    /// True if a tenant's provider vouched for them.
+    pub fn is_by_sso(self) -> bool {
+        matches!(self, Self::Sso | Self::SsoAndItsFactor | Self::SsoAndCode | Self::SsoAndPasskey)
+    }
+
+    /// As tokens tell it (RFC 8176; `sso` is ours). An authenticator signs for whom it has recognised (`user`), with a key that may be
     /// hardware's or not (`pop`): whether it is, is not asked for.
     pub fn methods(self) -> &'static [&'static str] {
         match self {
@@ -54,6 +76,10 @@ impl Shown {
             Self::PasswordAndPasskey => &["pwd", "pop", "user", "mfa"],
             Self::Passkey => &["pop", "user", "mfa"],
             Self::PasswordAndMailedCode => &["pwd", "otp"],
+            Self::Sso => &["sso"],
+            Self::SsoAndItsFactor => &["sso", "mfa"],
+            Self::SsoAndCode => &["sso", "otp", "mfa"],
+            Self::SsoAndPasskey => &["sso", "pop", "user", "mfa"],
         }
     }
 }
@@ -66,9 +92,10 @@ mod tests {
     fn each_is_known_by_its_number_again_and_a_mailed_code_is_no_second_factor() {
         for shown in Shown::ALL {
             assert_eq!(Shown::of_number(shown.number()), Some(shown));
-            let one_factor = matches!(shown, Shown::Password | Shown::PasswordAndMailedCode);
+            let one_factor = matches!(shown, Shown::Password | Shown::PasswordAndMailedCode | Shown::Sso);
+            assert_eq!(shown.methods().contains(&"sso"), shown.is_by_sso());
             assert_eq!(shown.methods().contains(&"mfa"), !one_factor);
         }
-        assert_eq!(Shown::of_number(5), None);
+        assert_eq!(Shown::of_number(9), None);
     }
 }

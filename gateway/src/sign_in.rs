@@ -4,6 +4,7 @@
 //! was verified → tokens. Unknown people go the same way, with nobody's hash (CON-SEC-009).
 
 pub mod risk;
+pub mod sso;
 mod tokens;
 
 use std::sync::Arc;
@@ -11,9 +12,10 @@ use std::sync::Arc;
 use aggregates::user::{self, Checked, LogIn, SecondFactor, User, UserCommand, UserRejection};
 use axum::http::StatusCode;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use engine::audit::{AuditFact, AuditOutcome};
 use engine::command::DispatchError;
-use kernel::{Claim, PersonId, SessionId, TenantId};
+use kernel::{Claim, PersonId, Position, SessionId, TenantId};
 use schemas::values::{EmailAddress, PasswordHash, Role};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -296,6 +298,18 @@ pub struct Begin {
     pub checked: Checked,
     pub device: Uuid,
     pub second_factor: Option<SecondFactor>,
+    /// If a tenant's provider vouched for them.
+    pub sso: Option<BySso>,
+}
+
+/// What is otherwise in a session that a tenant's provider began.
+#[derive(Clone, Copy, Debug)]
+pub struct BySso {
+    /// The one that can come of the sign-in.
+    pub session: SessionId,
+    /// What ends the member or the provider after this ends the session too, and may come before its beginning.
+    pub known_at: Position,
+    pub authenticated_at: DateTime<Utc>,
 }
 
 /// What became of it.
@@ -316,7 +330,7 @@ pub enum Begun {
 /// Whatever dispatch refuses but for what [`Begun`] names.
 pub async fn begin<B>(write: &mut Write<B>, wish: Begin, account: &[u8; 32]) -> Result<Begun, Problem> {
     let now = write.now();
-    let session = SessionId(write.app.ids.fresh());
+    let session = wish.sso.map_or_else(|| SessionId(write.app.ids.fresh()), |sso| sso.session);
     let secret = random::<32>().map_err(|_| Problem::unexpected())?;
     let shown = Shown::of(&wish.checked, wish.second_factor.as_ref());
     act_as(write, wish.person, wish.tenant)?;
@@ -344,12 +358,19 @@ pub async fn begin<B>(write: &mut Write<B>, wish: Begin, account: &[u8; 32]) -> 
         }
         Err(error) => return Err(error.into()),
     };
+    // Somebody had this session before.
+    if !receipt.changed() {
+        return Ok(Begun::Refused);
+    }
     let began_at = receipt.position.ok_or_else(Problem::unexpected)?.position;
+    let (began_at, authenticated_at) =
+        wish.sso.map_or((began_at, now), |sso| (began_at.min(sso.known_at), sso.authenticated_at));
     let tickets = &write.app.sign_in.tickets;
     let of = (wish.person, session, wish.tenant);
-    let token = tickets.first_refresh_token(of, began_at, now, shown, secret);
-    let device = tickets.device_text(account, wish.device);
-    Ok(Begun::Session(Box::new(issue(&write.app, &token, write.caller.role, Some(device), now)?)))
+    let token = tickets.first_refresh_token(of, began_at, authenticated_at, shown, secret);
+    // What a provider vouches for makes no device known.
+    let device = wish.sso.is_none().then(|| tickets.device_text(account, wish.device));
+    Ok(Begun::Session(Box::new(issue(&write.app, &token, write.caller.role, device, now)?)))
 }
 
 /// From here on the request is the person's, who has shown who they are.

@@ -2,6 +2,7 @@
 //! we can make, so that most of it need not be stored, and what was never ours reaches no aggregate.
 
 mod passkeys;
+mod sso;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -17,6 +18,7 @@ use crate::problem::Problem;
 use crate::shown::Shown;
 
 pub use passkeys::{Asked, PASSKEY_TTL};
+pub use sso::{SSO_TTL, SsoAsked, SsoProof};
 
 /// What every refresh token begins with, so that scanners for leaked secrets know it.
 pub const REFRESH_PREFIX: &str = "tr_";
@@ -29,6 +31,9 @@ pub const CHALLENGE_TTL: TimeDelta = TimeDelta::minutes(5);
 /// How long the first code of a second factor may be shown after its secret.
 pub const ENROLMENT_TTL: TimeDelta = TimeDelta::minutes(15);
 const TAG_BYTES: usize = 32;
+/// Challenges after a password, and after what a tenant's provider said: told apart by their tags.
+const CHALLENGE: &[u8] = b"challenge";
+const CHALLENGE_OF_SSO: &[u8] = b"challenge/sso";
 /// RFC 4226 §4, R6 recommends 160 bits.
 const TOTP_SECRET_BYTES: usize = 20;
 
@@ -57,7 +62,7 @@ impl std::fmt::Debug for RefreshToken {
     }
 }
 
-/// A password was right, and a second factor is wanted.
+/// A password was right, or a tenant's provider vouched for somebody, and a second factor is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Challenge {
     pub person: PersonId,
@@ -70,6 +75,8 @@ pub struct Challenge {
     checked: [u8; 16],
     /// The challenge whose code was mailed, if that is what goes on with it.
     pub mailed: Option<Uuid>,
+    /// What a tenant's provider said, if that is what it rests on, and on no password.
+    pub sso: Option<SsoProof>,
 }
 
 /// Writes fields one after the other.
@@ -162,6 +169,21 @@ impl Challenge {
             expires_at: now + CHALLENGE_TTL,
             checked: digest(checked),
             mailed: None,
+            sso: None,
+        }
+    }
+
+    /// The same after a tenant's provider vouched for somebody.
+    pub fn of_sso(person: PersonId, proof: SsoProof, device: Uuid, now: DateTime<Utc>) -> Self {
+        Self {
+            person,
+            tenant: Some(proof.tenant),
+            device,
+            known_device: false,
+            expires_at: now + CHALLENGE_TTL,
+            checked: [0; 16],
+            mailed: None,
+            sso: Some(proof),
         }
     }
 
@@ -171,9 +193,13 @@ impl Challenge {
         Self { mailed: Some(challenge), expires_at, ..self }
     }
 
+    fn purpose(&self) -> &'static [u8] {
+        if self.sso.is_some() { CHALLENGE_OF_SSO } else { CHALLENGE }
+    }
+
     /// True if it is about this password still.
     pub fn is_about(&self, hash: &PasswordHash) -> bool {
-        self.checked == digest(hash)
+        self.sso.is_none() && self.checked == digest(hash)
     }
 }
 
@@ -248,24 +274,39 @@ impl Tickets {
             .number(challenge.expires_at.timestamp_micros())
             .bytes(&challenge.checked)
             .id(challenge.mailed.unwrap_or_default());
-        self.seal(b"challenge", &said.0)
+        let said = match challenge.sso {
+            Some(SsoProof { provider, tenant: _, authenticated_at }) => {
+                said.id(provider.0).number(authenticated_at.timestamp_micros())
+            }
+            None => said,
+        };
+        self.seal(challenge.purpose(), &said.0)
     }
 
     /// `None`: it is none of ours, or too old.
     pub fn read_challenge(&self, text: &str, now: DateTime<Utc>) -> Option<Challenge> {
-        let said = self.open(b"challenge", text)?;
-        let mut cut = Cut(&said);
-        let challenge = Challenge {
-            person: cut.id()?.into(),
-            tenant: tenant(cut.id()?),
-            device: cut.id()?,
-            known_device: cut.bytes::<1>()? == [1],
-            expires_at: DateTime::from_timestamp_micros(cut.number()?)?,
-            checked: cut.bytes()?,
-            mailed: cut.id().map(|id| (!id.is_nil()).then_some(id))?,
+        let read = |purpose: &[u8], by_sso: bool| {
+            let said = self.open(purpose, text)?;
+            let mut cut = Cut(&said);
+            let mut challenge = Challenge {
+                person: cut.id()?.into(),
+                tenant: tenant(cut.id()?),
+                device: cut.id()?,
+                known_device: cut.bytes::<1>()? == [1],
+                expires_at: DateTime::from_timestamp_micros(cut.number()?)?,
+                checked: cut.bytes()?,
+                mailed: cut.id().map(|id| (!id.is_nil()).then_some(id))?,
+                sso: None,
+            };
+            if by_sso {
+                let (provider, tenant) = (cut.id()?.into(), challenge.tenant?);
+                let authenticated_at = DateTime::from_timestamp_micros(cut.number()?)?;
+                challenge.sso = Some(SsoProof { provider, tenant, authenticated_at });
+            }
+            cut.end()?;
+            (now < challenge.expires_at).then_some(challenge)
         };
-        cut.end()?;
-        (now < challenge.expires_at).then_some(challenge)
+        read(CHALLENGE, false).or_else(|| read(CHALLENGE_OF_SSO, true))
     }
 
     /// How an address is called where it must not be read: the same for the same address, known or not.

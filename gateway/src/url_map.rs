@@ -185,6 +185,18 @@ pub fn url_map() -> UrlMap {
             Endpoint::post("/auth/passkeys/login", "sign_in:passkey").anyone(),
             routes!(auth::log_in_with_passkey::log_in_with_passkey),
         )
+        .at(
+            Endpoint::get("/auth/sso/discover", "sign_in:sso_discover").anyone(),
+            routes!(auth::sso::discover::discover),
+        )
+        .at(
+            Endpoint::get("/auth/sso/{id}/start", "sign_in:sso_start").anyone().on("sso_provider", "id"),
+            routes!(auth::sso::start::start),
+        )
+        .at(
+            Endpoint::get("/auth/sso/callback", "sign_in:sso").anyone().changes(),
+            routes!(auth::sso::callback::callback),
+        )
         .at(Endpoint::post("/auth/refresh", "sign_in:refresh").anyone(), routes!(auth::refresh::refresh))
         .at(
             Endpoint::post("/auth/logout", "sign_in:log_out").roles(MEMBERS).tenant(TenantRule::Caller),

@@ -282,6 +282,7 @@ impl House {
                     mode: AccessMode::Active,
                     status: Some(TenantStatus::Active),
                     mfa_required: false,
+                    sso_required: false,
                 },
                 connected: false,
                 mutates: false,

@@ -55,6 +55,7 @@ fn of_tenant(access: &AccessMemory, about: &About) -> Facts {
         (Name::new("tenant.status"), json!(tenant.status())),
         (Name::new("tenant.access_mode"), json!(tenant.mode)),
         (Name::new("tenant.mfa_required"), json!(tenant.mfa_required)),
+        (Name::new("tenant.sso_required"), json!(access.sso_required(about.tenant))),
         (Name::new("tenant.plan"), json!(access.plan(about.tenant))),
     ];
     if tenant.unverified {
@@ -116,6 +117,7 @@ fn of_session(
     let ended = session.ended
         || !access.session_stands(person, begun.login.id, began_at)
         || access.tenant(about.tenant).is_some_and(|tenant| began_at < tenant.ended_at)
+        || (begun.login.sso && began_at < access.sso_ended_at(about.tenant))
         || member.is_some_and(|member| began_at < member.ended_at);
     let word = match (ended, begun.expires_at <= now) {
         (true, _) => "ended",

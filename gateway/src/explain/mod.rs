@@ -189,7 +189,10 @@ fn caller(past: &Past, about: &About, moment: Moment) -> Result<Caller, Problem>
                     let second_factor = past.access.has_second_factor(id);
                     let (began_at, authenticated_at) = (moment.position, moment.time);
                     let id = SessionId(Uuid::nil());
-                    (Login { id, began_at, authenticated_at, second_factor }, false)
+                    // Where members come by a provider of the tenant's, so would they.
+                    let in_tenant = about.endpoint.tenant != TenantRule::Caller;
+                    let sso = in_tenant && past.access.sso_required(about.tenant);
+                    (Login { id, began_at, authenticated_at, second_factor, sso }, false)
                 }
             };
             let second_factor = about.second_factor.unwrap_or(login.second_factor);
@@ -284,10 +287,12 @@ fn question(authorizer: &Authorizer, question: &Question<'_>) -> Value {
     let asks = match principal.as_str() {
         "Person" => json!({
             "type": principal, "role": caller.role, "kind": question.kind, "holds": question.holds,
-            "within": caller.is_within(question.action), "mfa": question.mfa, "scopes": caller.scopes,
+            "within": caller.is_within(question.action), "mfa": question.mfa, "sso": caller.is_by_sso(),
+            "scopes": caller.scopes,
         }),
         "Individual" => json!({
-            "type": principal, "mfa": question.mfa, "limited": caller.limited.is_some(), "scopes": caller.scopes,
+            "type": principal, "mfa": question.mfa, "limited": caller.limited.is_some(),
+            "sso": caller.is_by_sso(), "scopes": caller.scopes,
         }),
         "Application" => json!({
             "type": principal, "role": caller.role, "scopes": caller.scopes, "connected": question.connected,
@@ -296,9 +301,12 @@ fn question(authorizer: &Authorizer, question: &Question<'_>) -> Value {
     };
     let about = match question.resource {
         Resource::Platform | Resource::Account => json!({"type": resource}),
-        Resource::Tenant { mode, status, mfa_required, .. } => {
+        Resource::Tenant { mode, status, mfa_required, sso_required, .. } => {
             let status = status.map_or("unknown", |status| status.as_str());
-            json!({"type": resource, "mode": mode, "status": status, "mfa_required": mfa_required})
+            json!({
+                "type": resource, "mode": mode, "status": status, "mfa_required": mfa_required,
+                "sso_required": sso_required,
+            })
         }
     };
     json!({

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use kernel::{Envelope, SessionId, TenantId};
 use schemas::events::UserEvent;
+use schemas::values::LoginMethod;
 
 use crate::caller::Login;
 
@@ -35,12 +36,15 @@ impl Session {
         let command = envelope.sequence - u64::from(envelope.index_in_command);
         match event {
             UserEvent::MfaVerified { .. } | UserEvent::PasskeyUsed { .. } => self.shown_to = Some(command),
-            UserEvent::LoginSucceeded { session, tenant, at, expires_at, .. } if *session == self.wanted => {
+            UserEvent::LoginSucceeded { session, tenant, method, at, expires_at, .. }
+                if *session == self.wanted =>
+            {
                 let login = Login {
                     id: *session,
                     began_at: envelope.position,
                     authenticated_at: *at,
                     second_factor: self.shown_to == Some(command),
+                    sso: *method == LoginMethod::Sso,
                 };
                 self.begun = Some(Begun { login, tenant: *tenant, expires_at: *expires_at });
             }

@@ -35,6 +35,10 @@ pub enum Detail {
     /// A 404: the caller may not know that it is there.
     Hidden,
     WrongOrg,
+    /// A session that a tenant's provider began looks after no account.
+    SsoSession,
+    /// Members come by a provider of the tenant's.
+    SsoRequired,
     /// ERR-AUTH-461: with a second factor they may.
     MfaRequired,
     Blocked,
@@ -43,13 +47,23 @@ pub enum Detail {
 }
 
 impl Detail {
-    pub const ALL: [Self; 6] =
-        [Self::Hidden, Self::WrongOrg, Self::MfaRequired, Self::Blocked, Self::ReadOnly, Self::Forbidden];
+    pub const ALL: [Self; 8] = [
+        Self::Hidden,
+        Self::WrongOrg,
+        Self::SsoSession,
+        Self::SsoRequired,
+        Self::MfaRequired,
+        Self::Blocked,
+        Self::ReadOnly,
+        Self::Forbidden,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hidden => "hidden",
             Self::WrongOrg => "wrong_org",
+            Self::SsoSession => "sso_session",
+            Self::SsoRequired => "sso_required",
             Self::MfaRequired => "mfa_required",
             Self::Blocked => "blocked",
             Self::ReadOnly => "read_only",

@@ -47,6 +47,8 @@ pub enum Resource {
         status: Option<TenantStatus>,
         /// Its people get in only with a second factor.
         mfa_required: bool,
+        /// Members other than owners get in only by a provider of its own.
+        sso_required: bool,
     },
 }
 
@@ -174,6 +176,7 @@ impl Words {
             about.insert("mfa".to_owned(), RestrictedExpression::new_bool(question.mfa));
             let limited = caller.limited.is_some();
             about.insert("limited".to_owned(), RestrictedExpression::new_bool(limited));
+            about.insert("sso".to_owned(), RestrictedExpression::new_bool(caller.is_by_sso()));
             let uid = named(principal, &caller.actor.id);
             return Entity::new(uid, about, HashSet::new()).map_err(|error| Unaskable(error.to_string()));
         }
@@ -184,6 +187,7 @@ impl Words {
         match caller.actor.kind {
             ActorKind::User => {
                 about.insert("mfa".to_owned(), RestrictedExpression::new_bool(question.mfa));
+                about.insert("sso".to_owned(), RestrictedExpression::new_bool(caller.is_by_sso()));
                 let kind = self.kinds[&question.kind].clone();
                 about.insert("kind".to_owned(), RestrictedExpression::new_entity_uid(kind));
                 about.insert("holds".to_owned(), RestrictedExpression::new_bool(question.holds));
@@ -210,19 +214,22 @@ impl Words {
     }
 
     fn resource(&self, question: &Question<'_>) -> Result<Entity, Unaskable> {
-        let (id, mode, status, mfa_required) = match question.resource {
+        let (id, mode, status, mfa, sso) = match question.resource {
             Resource::Platform => return Ok(Entity::with_uid(self.platform.clone())),
             Resource::Account => {
                 return Ok(Entity::with_uid(named(&self.account, &question.caller.actor.id)));
             }
-            Resource::Tenant { id, mode, status, mfa_required } => (id, mode, status, mfa_required),
+            Resource::Tenant { id, mode, status, mfa_required, sso_required } => {
+                (id, mode, status, mfa_required, sso_required)
+            }
         };
         let status = status.map_or(&self.unknown, |status| &self.statuses[&status]);
         let about = [("mode", &self.modes[&mode]), ("status", status)];
         let about =
             about.map(|(name, word)| (name.to_owned(), RestrictedExpression::new_entity_uid(word.clone())));
         let mut about = HashMap::from(about);
-        about.insert("mfa_required".to_owned(), RestrictedExpression::new_bool(mfa_required));
+        about.insert("mfa_required".to_owned(), RestrictedExpression::new_bool(mfa));
+        about.insert("sso_required".to_owned(), RestrictedExpression::new_bool(sso));
         Entity::new(self.tenant(id), about, HashSet::new()).map_err(|error| Unaskable(error.to_string()))
     }
 

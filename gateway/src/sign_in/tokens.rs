@@ -110,6 +110,9 @@ pub fn stands(app: &App, token: &RefreshToken) -> Result<bool, Problem> {
     }
     let Some(tenant) = token.tenant else { return Ok(true) };
     let after = |ended_at: Position| token.began_at >= ended_at;
+    if token.shown.is_by_sso() && !after(access.sso_ended_at(tenant)) {
+        return Ok(false);
+    }
     let member = access.membership(tenant, token.person);
     Ok(access.tenant(tenant).is_some_and(|tenant| after(tenant.ended_at))
         && member.is_some_and(|member| {

@@ -1,8 +1,10 @@
 //! Single sign-on: tenants' own OpenID providers (FR-AUTH-003, ADR-AUTH-008).
 
+mod exchange;
 mod outgoing;
 mod provider;
 
+pub use exchange::{Known, Unvouched, Vouched, Wanted};
 pub use outgoing::{Outgoing, PrivateNetworks};
 pub use provider::{Found, Providers, SsoProblem};
 

@@ -14,6 +14,8 @@ use crate::problem::Problem;
 
 /// For how long what a provider said is believed.
 pub const BELIEVED_FOR: TimeDelta = TimeDelta::minutes(10);
+/// How long a provider is not asked again for keys.
+const KEYS_PAUSE: TimeDelta = TimeDelta::minutes(1);
 /// How many providers are remembered; those not asked for longest go first.
 const REMEMBERED_MAX: usize = 1_000;
 /// What ID tokens may be signed with: by a key of the provider's that we can't sign with ourselves, and never by none.
@@ -73,6 +75,8 @@ impl From<DiscoveryError<OutgoingError>> for SsoProblem {
 pub struct Found {
     pub metadata: CoreProviderMetadata,
     asked_at: DateTime<Utc>,
+    /// When it was asked for its keys anew.
+    keys_asked_at: Option<DateTime<Utc>>,
 }
 
 impl Found {
@@ -89,7 +93,7 @@ impl Found {
 
 /// Asks providers, and remembers for a while what they said.
 pub struct Providers {
-    outgoing: Outgoing,
+    pub(super) outgoing: Outgoing,
     /// By issuer. What a provider says is the same for everybody.
     known: Mutex<LruCache<SsoIssuer, Arc<Found>>>,
 }
@@ -123,23 +127,27 @@ impl Providers {
     pub async fn ask(&self, issuer: &SsoIssuer, now: DateTime<Utc>) -> Result<Arc<Found>, SsoProblem> {
         let url = IssuerUrl::new(issuer.as_str().to_owned()).map_err(|_| SsoProblem::InvalidDocument)?;
         let metadata = CoreProviderMetadata::discover_async(url, &self.outgoing).await?;
-        let found = self.check(Found { metadata, asked_at: now })?;
+        let found = self.check(Found { metadata, asked_at: now, keys_asked_at: None })?;
         Ok(self.remember(issuer, found))
     }
 
-    /// The same with the keys that the provider has now: it may have taken another since.
+    /// The same with the keys that the provider has now, as it may have taken another since. It is asked for them at most once
+    /// in [`KEYS_PAUSE`]: forged tokens must not make us ask without end.
     ///
     /// # Errors
     /// [`SsoProblem`]
-    pub async fn ask_for_keys(
+    pub async fn find_newer_keys(
         &self,
         issuer: &SsoIssuer,
-        found: &Found,
+        found: &Arc<Found>,
         now: DateTime<Utc>,
     ) -> Result<Arc<Found>, SsoProblem> {
+        if found.keys_asked_at.is_some_and(|at| at <= now && now - at < KEYS_PAUSE) {
+            return Ok(found.clone());
+        }
         let keys = JsonWebKeySet::fetch_async(found.metadata.jwks_uri(), &self.outgoing).await?;
         let metadata = found.metadata.clone().set_jwks(keys);
-        Ok(self.remember(issuer, Found { metadata, asked_at: now }))
+        Ok(self.remember(issuer, Found { metadata, asked_at: found.asked_at, keys_asked_at: Some(now) }))
     }
 
     fn remember(&self, issuer: &SsoIssuer, found: Found) -> Arc<Found> {

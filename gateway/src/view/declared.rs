@@ -34,6 +34,8 @@ declared! {
     Done,
     acceptance::Accepted,
     auth::ask_passkey::AskedPasskey,
+    auth::sso::discover::SsoChoice,
+    auth::sso::discover::SsoChoices,
     flags::poll::CurrentFlag,
     flags::poll::CurrentFlags,
     health::live::Health,

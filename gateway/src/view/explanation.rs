@@ -29,9 +29,9 @@ use crate::problem::Problem;
         }
     }],
     "question": {
-        "principal": {"type": "Person", "role": "administrator", "kind": "staff", "holds": false, "mfa": true, "scopes": []},
+        "principal": {"type": "Person", "role": "administrator", "kind": "staff", "holds": false, "mfa": true, "sso": false, "scopes": []},
         "action": "users:invite",
-        "resource": {"type": "Tenant", "mode": "active", "status": "active", "mfa_required": false},
+        "resource": {"type": "Tenant", "mode": "active", "status": "active", "mfa_required": false, "sso_required": false},
         "context": {"mutates": true, "when_blocked": false, "now": "2027-01-05T10:30:00Z"}
     },
     "as_of": {"position": "0:2711", "time": "2027-01-05T10:30:00Z"}, "policy_version": "0.1.0"
@@ -39,8 +39,8 @@ use crate::problem::Problem;
 pub struct ExplanationView {
     #[schema(schema_with = decision)]
     pub decision: &'static str,
-    /// Why it is refused: `forbidden`, `hidden`, `mfa_required`, `blocked`, `read_only`, `wrong_org`, or what is wrong with
-    /// the session or the key. `forbidden` without policies: none permits it.
+    /// Why it is refused: `forbidden`, `hidden`, `mfa_required`, `sso_required`, `sso_session`, `blocked`, `read_only`,
+    /// `wrong_org`, or what is wrong with the session or the key. `forbidden` without policies: none permits it.
     pub detail: Option<String>,
     /// What they hear who are refused.
     pub heard: Option<HeardView>,

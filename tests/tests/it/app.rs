@@ -90,7 +90,9 @@ impl TestApp {
         all.extend(flags);
         let settings = Settings::from_flags(all).expect("the settings are right");
         let server = Server::start(settings).await.expect("the server starts");
-        Self { db, server, http: reqwest::Client::new(), data_dir }
+        // Where a browser is sent to is the test's business.
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+        Self { db, server, http: http.expect("a client needs nothing"), data_dir }
     }
 
     /// Where the server keeps its keys.

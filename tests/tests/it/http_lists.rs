@@ -299,7 +299,7 @@ impl Lists {
                 let mode = known.map_or(AccessMode::Blocked, |known| known.effective(kind, now));
                 let (status, mfa_required) =
                     known.map_or((None, false), |known| (Some(known.status()), known.mfa_required));
-                Resource::Tenant { id, mode, status, mfa_required }
+                Resource::Tenant { id, mode, status, mfa_required, sso_required: false }
             }
             (None, Some(person)) if caller.person().is_some_and(|own| own.0 == person) => Resource::Account,
             (None, Some(_)) => return false,

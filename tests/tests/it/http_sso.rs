@@ -1,5 +1,10 @@
 //! Single sign-on by a tenant's own OpenID provider: who may say which, and what it is asked first.
 
+pub mod browser;
+mod hostile;
+mod reach;
+mod sign_in;
+
 use aggregates::tenant::{ConfigureSso, SsoCommand};
 use aggregates::{Tenant, TenantCommand};
 use reqwest::StatusCode;

@@ -26,7 +26,7 @@ fn broken(answer: &Answer) -> Vec<String> {
 }
 
 /// Lets a person enrol a second factor. The code of the next step is still to be used.
-async fn enrol(app: &TestApp, by: &str) -> (Totp, u64) {
+pub async fn enrol(app: &TestApp, by: &str) -> (Totp, u64) {
     let offered =
         app.post("/api/v1/users/me/mfa/totp", json!({})).by(by).send().await.is(StatusCode::OK).body;
     let secret = Secret::try_from_base32(offered["secret"].as_str().expect("a secret")).expect("base 32");

@@ -1,6 +1,9 @@
 //! An OpenID provider of a test's own, at a port of this machine. It does as it is told, also what no provider should.
 
 use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
@@ -16,6 +19,7 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use kernel::Clock as _;
 use reqwest::Url;
+use reqwest::redirect::Policy;
 use serde_json::{Value, json};
 
 /// As whom it knows the server.
@@ -259,5 +263,64 @@ async fn answer(State(provider): State<Provider>, uri: Uri, request: Request<axu
             does.token(&provider.issuer, &authorization, form)
         }
         _ => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// The Python with oidc-provider-mock that `scripts/install-openid-provider.sh` makes, beside what cargo builds.
+fn python() -> PathBuf {
+    let test = std::env::current_exe().expect("this process has a binary");
+    let target = test.ancestors().nth(3).expect("it lies in target/…/deps");
+    let python = target.join("openid-provider/bin/python");
+    assert!(
+        python.exists(),
+        "there is no OpenID provider to test with: run scripts/install-openid-provider.sh"
+    );
+    python
+}
+
+/// A provider that others wrote, in a process of its own; it ends with the test.
+pub struct Foreign {
+    pub issuer: String,
+    process: Child,
+}
+
+impl Foreign {
+    /// `people`: whom it knows, as the claims of their ID tokens.
+    pub fn open(people: &[Value]) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign/openid/server.py");
+        let mut process = Command::new(python())
+            .arg(script)
+            .args(people.iter().map(Value::to_string))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Python starts");
+        let mut said = String::new();
+        let stdout = process.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut said).expect("it says something");
+        let port = said.trim().strip_prefix("ready ").unwrap_or_else(|| panic!("it did not start: {said}"));
+        Self { issuer: format!("http://127.0.0.1:{port}"), process }
+    }
+
+    /// Fills in its form, as somebody does there; where it sends them.
+    pub async fn sign_in(&self, at: &Url, form: &[(&str, &str)]) -> String {
+        let client = reqwest::Client::builder().redirect(Policy::none()).build().expect("a client");
+        let body: String = form.iter().map(|(key, value)| format!("{key}={value}&")).collect();
+        let sent = client
+            .post(at.clone())
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body)
+            .send()
+            .await
+            .expect("it answers");
+        crate::http_sso::browser::back_to(&sent.headers()[header::LOCATION])
+    }
+}
+
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
     }
 }

@@ -100,8 +100,14 @@ pub async fn log_in(mut write: Write<LogIn>) -> Result<Response, Problem> {
         return Err(told);
     }
     let tenant = tenant_of_session(&app, person, asked)?;
-    let wish =
-        Begin { person, tenant, checked: Checked::Password(checked.clone()), device, second_factor: None };
+    let wish = Begin {
+        person,
+        tenant,
+        checked: Checked::Password(checked.clone()),
+        device,
+        second_factor: None,
+        sso: None,
+    };
     match begin(&mut write, wish, &account).await? {
         Begun::Session(response) => Ok(*response),
         // It was enrolled a moment ago.

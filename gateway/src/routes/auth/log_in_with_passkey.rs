@@ -109,6 +109,7 @@ async fn sign_in_with(
         checked: Checked::Passkey(assertion),
         device: device.unwrap_or_else(|| app.ids.fresh()),
         second_factor: None,
+        sso: None,
     };
     begin(write, wish, account).await
 }

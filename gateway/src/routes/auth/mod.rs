@@ -11,4 +11,5 @@ pub mod refresh;
 pub mod register;
 pub mod reset_password;
 pub mod second_factor;
+pub mod sso;
 pub mod verify_email;

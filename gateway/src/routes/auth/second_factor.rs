@@ -10,7 +10,7 @@ use crate::extract::Write;
 use crate::passkeys;
 use crate::problem::Problem;
 use crate::sign_in::{
-    self, Begin, Begun, SessionTokens, begin, invalid_credentials, may_try, settle, tenant_of_session,
+    self, Begin, Begun, SessionTokens, begin, invalid_credentials, may_try, settle, sso, tenant_of_session,
 };
 use crate::slowdown::Outcome;
 use crate::tickets::{Challenge, no_ticket};
@@ -98,8 +98,12 @@ async fn show(write: &mut Write<Show>, challenge: &Challenge, given: Given) -> R
     let (app, person) = (write.app.clone(), challenge.person);
     write.concerns("user", person);
     let known = sign_in::by_id(&app, person).await?;
-    let checked = known.as_ref().and_then(|known| known.hash()).filter(|hash| challenge.is_about(hash));
-    let (Some(known), Some(checked)) = (&known, checked) else { return Ok(Begun::Refused) };
+    let Some(known) = &known else { return Ok(Begun::Refused) };
+    let checked = known.hash().filter(|hash| challenge.is_about(hash));
+    let may = !known.state.disabled && !known.state.forgotten;
+    if !may || (checked.is_none() && challenge.sso.is_none()) {
+        return Ok(Begun::Refused);
+    }
     let Some(email) = known.state.email.reveal() else { return Ok(Begun::Refused) };
     let shown = match given {
         Given::Factor(shown) => Some(shown),
@@ -108,13 +112,24 @@ async fn show(write: &mut Write<Show>, challenge: &Challenge, given: Given) -> R
         }
     };
     let Some(shown) = shown else { return Ok(Begun::SecondFactorWrong) };
-    let wish = Begin {
-        person,
-        // Meanwhile they may have left it.
-        tenant: tenant_of_session(&app, person, challenge.tenant)?,
-        checked: Checked::Password(checked.clone()),
-        device: challenge.device,
-        second_factor: Some(shown),
+    let wish = match (&challenge.sso, checked) {
+        (Some(proof), _) => {
+            // Meanwhile they may have left, or the provider may be gone.
+            let Some(wish) = sso::begun_by(&app, proof, known, false).await? else {
+                return Ok(Begun::Refused);
+            };
+            Begin { device: challenge.device, second_factor: Some(shown), ..wish }
+        }
+        (None, Some(checked)) => Begin {
+            person,
+            // Meanwhile they may have left it.
+            tenant: tenant_of_session(&app, person, challenge.tenant)?,
+            checked: Checked::Password(checked.clone()),
+            device: challenge.device,
+            second_factor: Some(shown),
+            sso: None,
+        },
+        (None, None) => return Ok(Begun::Refused),
     };
     begin(write, wish, &app.sign_in.tickets.account(email)).await
 }
