@@ -177,7 +177,7 @@ async fn the_tenant_directory_shows_a_tenant_as_it_is_now() {
     assert!(row.owners.is_empty());
     assert_eq!(row.applications, [application(1)]);
     assert_eq!((row.created_at, row.created_by.as_str()), (at(1), "operator-1"));
-    assert_eq!(row.updated_at, at(33));
+    assert_eq!(row.updated_at, at(34));
     assert_eq!(row.sequence, 16, "the stream's sequence, for If-Match");
 
     let failed =
@@ -291,7 +291,7 @@ async fn applications_and_keys_are_shown_without_anything_secret() {
     assert_eq!(row.redirect_uris, ["https://app.example/back"]);
     assert_eq!(row.sequence, 8);
     let revoked = ApplicationDirectory::key(&client, application(1), key(1)).await.unwrap().unwrap();
-    assert_eq!((revoked.status, revoked.revoked_at), (KeyStatus::Revoked, Some(at(36))));
+    assert_eq!((revoked.status, revoked.revoked_at), (KeyStatus::Revoked, Some(at(37))));
     assert_eq!(revoked.expires_at, Some(at(9)), "it was rotated before");
     let query = ApplicationDirectory::KEYS.query([("status", "eq", "active")], None, None, None).unwrap();
     let keys = ApplicationDirectory::keys(&client, application(1), &query).await.unwrap().rows;
