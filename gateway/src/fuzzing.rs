@@ -29,7 +29,7 @@ use crate::list::{Listing, Place};
 use crate::passwords::{About, Broken, Password, judge};
 use crate::problem::Problem;
 use crate::routes::audit::range;
-use crate::tickets::{CHALLENGE_TTL, ENROLMENT_TTL, SESSION_MAX, Tickets};
+use crate::tickets::{CHALLENGE_TTL, ENROLMENT_TTL, SESSION_MAX, SSO_TTL, Tickets};
 use crate::token::{AUDIENCE, TTL_MAX, TokenKey, Tokens};
 use crate::view::PasswordPolicyView;
 
@@ -124,9 +124,9 @@ pub fn api_key(data: &[u8]) -> bool {
 }
 
 /// What a ticket is for, by the first byte of inputs that are to be sealed.
-const PURPOSES: [&[u8]; 3] = [b"refresh", b"challenge", b"enrolment"];
+const PURPOSES: [&[u8]; 5] = [b"refresh", b"challenge", b"enrolment", b"challenge/sso", b"sso/sign-in"];
 
-/// A refresh token, a challenge, a device or an enrolment as it is sent; or, behind a byte that is an index of [`PURPOSES`],
+/// A refresh token, a challenge, a device, an enrolment or the cookie of a sign-in by a provider as it is sent; or, behind a byte that is an index of [`PURPOSES`],
 /// what is to be said in one.
 pub fn tickets(data: &[u8]) -> bool {
     static TICKETS: LazyLock<Tickets> = LazyLock::new(|| Tickets::new(&KEY));
@@ -168,6 +168,11 @@ pub fn tickets(data: &[u8]) -> bool {
         assert!(tickets.read_enrolment(other, &text, now()).is_none(), "it is another person's");
         assert!(!is_as_sent || tickets.read_enrolment(PERSON, &text, now() + ENROLMENT_TTL).is_none());
         assert_eq!(tickets.read_enrolment(PERSON, &text, now()), Some(secret));
+        read += 1;
+    }
+    if let Some(asked) = tickets.read_sso_sign_in(&text, now()) {
+        assert!(!is_as_sent || tickets.read_sso_sign_in(&text, now() + SSO_TTL).is_none());
+        assert!(asked.is_answered_by(&asked.state) && !asked.is_answered_by(&text));
         read += 1;
     }
     let _ = tickets.recovery_hash(PERSON, &text);

@@ -1,12 +1,12 @@
 use std::path::{Path, PathBuf};
 
-use kernel::{KeyId, Position, SessionId};
+use kernel::{KeyId, Position, SessionId, SsoProviderId};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::*;
 use crate::shown::Shown;
-use crate::tickets::{Challenge, REFRESH_PREFIX};
+use crate::tickets::{Challenge, REFRESH_PREFIX, SsoProof};
 
 fn fuzz(below: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz").join(below)
@@ -50,6 +50,12 @@ fn ours() -> Vec<(&'static str, &'static str, Vec<u8>)> {
     let hash = "$argon2id$x".parse().unwrap();
     let challenge = Challenge::new(PERSON, None, (Uuid::from_u128(8), true), &hash, now());
     let challenge = tickets.challenge_text(&challenge).to_string();
+    let provider = SsoProviderId(Uuid::from_u128(3));
+    let tenant = TenantId(Uuid::from_u128(2));
+    let proof = SsoProof { provider, tenant, authenticated_at: now() };
+    let of_sso = Challenge::of_sso(PERSON, proof, Uuid::from_u128(8), now());
+    let of_sso = tickets.challenge_text(&of_sso).to_string();
+    let cookie = tickets.sso_sign_in(provider, [9; 16], now()).1.to_string();
     let enrolment = tickets.enrolment(PERSON, now()).1.to_string();
     let device = tickets.device_text(&ACCOUNT, Uuid::from_u128(8)).to_string();
     // What was said, without the tag, behind the place of its purpose.
@@ -84,6 +90,10 @@ fn ours() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("tickets", "enrolment-said", said(2, &enrolment)),
         ("tickets", "enrolment", enrolment.into_bytes()),
         ("tickets", "device", device.into_bytes()),
+        ("tickets", "challenge-of-sso-said", said(3, &of_sso)),
+        ("tickets", "challenge-of-sso", of_sso.into_bytes()),
+        ("tickets", "sso-said", said(4, &cookie)),
+        ("tickets", "sso", cookie.into_bytes()),
         ("cursor", "cursor", cursor.into_bytes()),
         ("filter", "page", page.into_bytes()),
     ]

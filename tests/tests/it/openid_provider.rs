@@ -52,15 +52,15 @@ pub enum Manner {
 pub enum Signed {
     /// The key that is published.
     #[default]
-    ByItsKey,
+    ItsKey,
     /// Another key, under the published one's name.
-    ByAnother,
+    AnotherKey,
     /// A new key, which is published from now on.
-    ByItsNext,
+    ItsNextKey,
     /// `alg: none`
-    ByNobody,
+    Nothing,
     /// HS256, with these bytes.
-    ByHmac(Vec<u8>),
+    Secret(Vec<u8>),
 }
 
 /// What it does.
@@ -101,7 +101,7 @@ impl Provider {
             document,
             manner: Manner::Decent,
             token_manner: Manner::Decent,
-            signed: Signed::ByItsKey,
+            signed: Signed::ItsKey,
             claims: json!({}),
             codes: HashMap::new(),
             forgets_codes: true,
@@ -153,22 +153,22 @@ impl Behaviour {
             }
         }
         let header = |algorithm, kid: &str| Header { kid: Some(kid.to_owned()), ..Header::new(algorithm) };
-        if matches!(self.signed, Signed::ByItsNext) {
-            self.signed = Signed::ByItsKey;
+        if matches!(self.signed, Signed::ItsNextKey) {
+            self.signed = Signed::ItsKey;
             self.keys = vec![(format!("key-{}", self.counter), new_key())];
         }
         let (kid, key) = self.keys.last().expect("it has one");
         let signed = match &self.signed {
-            Signed::ByItsKey | Signed::ByItsNext => {
+            Signed::ItsKey | Signed::ItsNextKey => {
                 jsonwebtoken::encode(&header(Algorithm::ES256, kid), &claims, key)
             }
-            Signed::ByAnother => jsonwebtoken::encode(&header(Algorithm::ES256, kid), &claims, &new_key()),
-            Signed::ByHmac(secret) => jsonwebtoken::encode(
+            Signed::AnotherKey => jsonwebtoken::encode(&header(Algorithm::ES256, kid), &claims, &new_key()),
+            Signed::Secret(secret) => jsonwebtoken::encode(
                 &header(Algorithm::HS256, kid),
                 &claims,
                 &EncodingKey::from_secret(secret),
             ),
-            Signed::ByNobody => {
+            Signed::Nothing => {
                 let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
                 return format!("{}.{}.", part(&json!({"alg": "none"})), part(&claims));
             }

@@ -56,13 +56,13 @@ async fn an_id_token_that_the_providers_key_did_not_sign_signs_nobody_in() {
     let (acme, provider, id) = acme().await;
     let published = provider.published().to_string();
     for signed in
-        [Signed::ByAnother, Signed::ByNobody, Signed::ByHmac(SECRET.into()), Signed::ByHmac(published.into())]
+        [Signed::AnotherKey, Signed::Nothing, Signed::Secret(SECRET.into()), Signed::Secret(published.into())]
     {
         provider.does().signed = signed.clone();
         let answer = acme.sso(id).await;
         assert_eq!(answer.body["detail"], "invalid_credentials", "{signed:?}: {}", answer.text);
     }
-    provider.does().signed = Signed::ByItsKey;
+    provider.does().signed = Signed::ItsKey;
     acme.sso(id).await.is(StatusCode::OK);
 }
 
@@ -71,12 +71,12 @@ async fn an_id_token_that_the_providers_key_did_not_sign_signs_nobody_in() {
 async fn a_provider_may_take_another_key_and_is_asked_for_it_once_in_a_while() {
     let (acme, provider, id) = acme().await;
     acme.sso(id).await.is(StatusCode::OK);
-    provider.does().signed = Signed::ByItsNext;
+    provider.does().signed = Signed::ItsNextKey;
     acme.sso(id).await.is(StatusCode::OK);
     let asked = || provider.does().asked.iter().filter(|path| *path == "/keys").count();
     let before = asked();
     for _ in 0..3 {
-        provider.does().signed = Signed::ByItsNext;
+        provider.does().signed = Signed::ItsNextKey;
         refused(acme.sso(id).await);
     }
     assert_eq!(asked(), before);
