@@ -21,8 +21,7 @@ say "Running all tests with coverage"
 unset DATABASE_URL
 # A target directory of its own, instrumented throughout: also the binaries that tests start as processes.
 export CARGO_TARGET_DIR="$TARGET_DIR/llvm-cov-target"
-scripts/install-smtp-server.sh
-scripts/install-openid-provider.sh
+scripts/install-foreign.sh
 environment="$(cargo llvm-cov show-env --sh)"
 eval "$environment"
 cargo llvm-cov clean --workspace --profraw-only

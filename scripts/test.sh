@@ -68,8 +68,7 @@ for component in rustfmt clippy; do
         die "rustup component add $component failed; $component is needed."
 done
 
-step "mail server of the tests" scripts/install-smtp-server.sh
-step "OpenID provider of the tests" scripts/install-openid-provider.sh
+step "servers of the tests that others wrote" scripts/install-foreign.sh
 step "format" cargo fmt --all --check
 step "clippy" cargo clippy --workspace --all-targets -- -D warnings
 # The binaries first: tests run them.

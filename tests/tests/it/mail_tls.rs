@@ -2,28 +2,19 @@
 //! who it is (NFR-SEC-001).
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use crate::db::TestDb;
 use crate::feeds::eventually;
+use crate::foreign;
 use crate::process::free_port;
 use crate::server_process::ServerProcess;
 
 const USER: &str = "tenantry";
 const PASSWORD: &str = "p:w/ of the relay";
-
-/// The Python with aiosmtpd that `scripts/install-smtp-server.sh` makes, beside what cargo builds.
-fn python() -> PathBuf {
-    let test = std::env::current_exe().expect("this process has a binary");
-    let target = test.ancestors().nth(3).expect("it lies in target/…/deps");
-    let python = target.join("smtp-server/bin/python");
-    assert!(python.exists(), "there is no mail server to test with: run scripts/install-smtp-server.sh");
-    python
-}
 
 /// A foreign mail server; it ends with the test.
 struct Relay {
@@ -49,9 +40,7 @@ impl Relay {
         std::fs::write(&key, own_key.serialize_pem()).unwrap();
 
         let port = free_port();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign/smtp/server.py");
-        let mut process = Command::new(python())
-            .arg(script)
+        let mut process = foreign::server("smtp")
             .args(["--port", &port.to_string(), "--tls", tls, "--user", USER, "--password", PASSWORD])
             .arg("--certificate")
             .arg(&certificate)

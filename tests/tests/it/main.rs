@@ -15,6 +15,7 @@ mod db;
 mod docs;
 mod engine_postgres;
 mod feeds;
+mod foreign;
 mod forgetting;
 mod http_applications;
 mod http_audit;

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::Router;
@@ -21,6 +20,8 @@ use kernel::Clock as _;
 use reqwest::Url;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
+
+use crate::foreign;
 
 /// As whom it knows the server.
 pub const CLIENT: &str = "tenantry";
@@ -266,18 +267,6 @@ async fn answer(State(provider): State<Provider>, uri: Uri, request: Request<axu
     }
 }
 
-/// The Python with oidc-provider-mock that `scripts/install-openid-provider.sh` makes, beside what cargo builds.
-fn python() -> PathBuf {
-    let test = std::env::current_exe().expect("this process has a binary");
-    let target = test.ancestors().nth(3).expect("it lies in target/…/deps");
-    let python = target.join("openid-provider/bin/python");
-    assert!(
-        python.exists(),
-        "there is no OpenID provider to test with: run scripts/install-openid-provider.sh"
-    );
-    python
-}
-
 /// A provider that others wrote, in a process of its own; it ends with the test.
 pub struct Foreign {
     pub issuer: String,
@@ -287,9 +276,7 @@ pub struct Foreign {
 impl Foreign {
     /// `people`: whom it knows, as the claims of their ID tokens.
     pub fn open(people: &[Value]) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("foreign/openid/server.py");
-        let mut process = Command::new(python())
-            .arg(script)
+        let mut process = foreign::server("openid")
             .args(people.iter().map(Value::to_string))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
