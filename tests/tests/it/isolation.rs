@@ -198,7 +198,7 @@ async fn a_hundred_tenants_that_look_alike_see_nothing_of_each_other() {
                     continue;
                 }
                 for id in other.ids() {
-                    let path = path.replace("{id}", &id.to_string());
+                    let path = naming(path, id);
                     let answer = app.get(&path).by(credentials).send().await;
                     let answer = answer.refused(404, "ERR-RES-404", "not_found");
                     holds_nothing_of(&marks, own, &path, &answer);
@@ -211,11 +211,7 @@ async fn a_hundred_tenants_that_look_alike_see_nothing_of_each_other() {
 /// A path as it stands, with each of the tenant's own ids, and, where there is a list, with what filters it.
 fn paths(path: &str, house: &House) -> Vec<String> {
     if path.contains('{') {
-        assert!(
-            path.contains("{id}") && path.matches('{').count() == 1,
-            "{path} names something else than an id"
-        );
-        return house.ids().iter().map(|id| path.replace("{id}", &id.to_string())).collect();
+        return house.ids().map(|id| naming(path, id)).to_vec();
     }
     vec![
         path.to_owned(),
@@ -223,4 +219,11 @@ fn paths(path: &str, house: &House) -> Vec<String> {
         format!("{path}?sort=-id"),
         format!("{path}?tenant={}", house.tenant),
     ]
+}
+
+/// A path that names one thing, naming this one.
+fn naming(path: &str, id: Uuid) -> String {
+    let named = path.replace("{id}", &id.to_string()).replace("{job_id}", &id.to_string());
+    assert!(!named.contains('{'), "{path} names something else than an id");
+    named
 }
