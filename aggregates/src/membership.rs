@@ -314,7 +314,20 @@ impl Decider for Membership {
         match event {
             MembershipEvent::SsoLinked { identity, .. } => vec![ClaimChange::Take(claim(identity))],
             MembershipEvent::Removed {} => self.existing().map(|known| known.sso.freed()).unwrap_or_default(),
-            _ => Vec::new(),
+            MembershipEvent::Invited { .. }
+            | MembershipEvent::Resent { .. }
+            | MembershipEvent::Accepted {}
+            | MembershipEvent::RoleChanged { .. }
+            | MembershipEvent::KindChanged { .. }
+            | MembershipEvent::Disabled {}
+            | MembershipEvent::Enabled {}
+            | MembershipEvent::CustomRoleSet { .. }
+            | MembershipEvent::PermissionGranted { .. }
+            | MembershipEvent::PermissionRevoked { .. }
+            | MembershipEvent::ModuleGranted { .. }
+            | MembershipEvent::ModuleRevoked { .. }
+            | MembershipEvent::DelegationChanged { .. }
+            | MembershipEvent::SecurityChanged { .. } => Vec::new(),
         }
     }
 }
