@@ -28,6 +28,8 @@ pub enum Side {
     Http,
     /// The write path alone.
     Journal(JournalOptions),
+    /// The same, with what is personal or confidential sealed.
+    Sealing(JournalOptions),
     /// The peer, with its snapshots if a size is given.
     Stock { pool: StockPool, snapshot_size: Option<usize> },
 }
@@ -127,8 +129,13 @@ impl Entrant {
                 let done = measured.take(Arc::new(http), Some(&shipped)).await;
                 closed(done, shipped).await
             }
-            Side::Journal(options) => {
-                let journal = Arc::new(Journal::open(&bench.server.as_server(database), options).await?);
+            Side::Journal(options) | Side::Sealing(options) => {
+                let to = bench.server.as_server(database);
+                let journal = match self.side {
+                    Side::Sealing(_) => Journal::open_sealing(&to, options, &bench.server.master_key).await?,
+                    _ => Journal::open(&to, options).await?,
+                };
+                let journal = Arc::new(journal);
                 let done = measured.take(journal.clone(), None).await;
                 journal.close().await;
                 done
@@ -155,7 +162,7 @@ impl Entrant {
                 bench.server.fresh_database(DATABASE, Some(SETTLED)).await?;
                 Ok((DATABASE, settled[..tenants].into(), false))
             }
-            Side::Journal(_) => {
+            Side::Journal(_) | Side::Sealing(_) => {
                 bench.server.fresh_database(DATABASE, Some(MIGRATED)).await?;
                 Ok((DATABASE, work::tenants(tenants).into(), true))
             }

@@ -119,4 +119,9 @@ impl Envelope {
     pub fn decode<E: crate::Event>(&self) -> Result<E, serde_json::Error> {
         self.payload.decode()
     }
+
+    /// The same, decoded once for all who follow.
+    pub fn event<E: crate::Event>(&self) -> Result<Arc<E>, serde_json::Error> {
+        self.payload.event()
+    }
 }

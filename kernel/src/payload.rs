@@ -1,10 +1,11 @@
 //! What an event says, as JSON.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
@@ -13,7 +14,11 @@ use serde_json::Value;
 /// Read from a journal it stays the text that stands there, and is decoded from that: values are made only for who
 /// looks into it.
 #[derive(Clone)]
-pub struct Payload(Form);
+pub struct Payload {
+    form: Form,
+    /// What the first who asked for it decoded.
+    event: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
 
 #[derive(Clone)]
 enum Form {
@@ -22,11 +27,15 @@ enum Form {
 }
 
 impl Payload {
+    fn of(form: Form) -> Self {
+        Self { form, event: OnceLock::new() }
+    }
+
     /// # Errors
     /// If the text is not JSON.
     pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str::<IgnoredAny>(text)?;
-        Ok(Self(Form::Text { text: text.into(), value: OnceLock::new() }))
+        Ok(Self::of(Form::Text { text: text.into(), value: OnceLock::new() }))
     }
 
     /// As the event it is.
@@ -34,14 +43,28 @@ impl Payload {
     /// # Errors
     /// If it is another.
     pub fn decode<'a, E: Deserialize<'a>>(&'a self) -> Result<E, serde_json::Error> {
-        match &self.0 {
+        match &self.form {
             Form::Value(value) => E::deserialize(value),
             Form::Text { text, .. } => serde_json::from_str(text),
         }
     }
 
+    /// As the event it is, decoded once for all who ask.
+    ///
+    /// # Errors
+    /// If it is another.
+    pub fn event<E: DeserializeOwned + Send + Sync + 'static>(&self) -> Result<Arc<E>, serde_json::Error> {
+        if let Some(event) = self.event.get().and_then(|event| Arc::clone(event).downcast().ok()) {
+            return Ok(event);
+        }
+        let event: Arc<E> = Arc::new(self.decode()?);
+        // Of two at once the first is kept; of two types too.
+        let _ = self.event.set(Arc::clone(&event) as Arc<dyn Any + Send + Sync>);
+        Ok(event)
+    }
+
     pub fn into_value(self) -> Value {
-        match self.0 {
+        match self.form {
             Form::Value(value) => value,
             Form::Text { text, value } => value.into_inner().unwrap_or_else(|| value_of(&text)),
         }
@@ -55,7 +78,7 @@ fn value_of(text: &str) -> Value {
 
 impl From<Value> for Payload {
     fn from(value: Value) -> Self {
-        Self(Form::Value(value))
+        Self::of(Form::Value(value))
     }
 }
 
@@ -63,7 +86,7 @@ impl Deref for Payload {
     type Target = Value;
 
     fn deref(&self) -> &Value {
-        match &self.0 {
+        match &self.form {
             Form::Value(value) => value,
             Form::Text { text, value } => value.get_or_init(|| value_of(text)),
         }
@@ -115,6 +138,18 @@ mod tests {
         assert_eq!(serde_json::to_value(&text).unwrap(), value);
         assert_eq!(text.decode::<Value>().unwrap(), value);
         assert_eq!((text.to_string(), text.into_value()), (value.to_string(), value));
+    }
+
+    #[test]
+    fn an_event_is_decoded_once_and_as_whatever_type_is_asked_for() {
+        type Set = std::collections::BTreeMap<String, u8>;
+        let payload = Payload::from(json!({ "Set": 7 }));
+        let event = payload.event::<Set>().unwrap();
+        assert_eq!(event["Set"], 7);
+        assert!(Arc::ptr_eq(&event, &payload.event().unwrap()));
+        assert_eq!(*payload.event::<Value>().unwrap(), json!({ "Set": 7 }));
+        assert!(payload.event::<u8>().is_err());
+        assert!(Arc::ptr_eq(&event, &payload.clone().event().unwrap()));
     }
 
     #[test]

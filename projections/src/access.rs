@@ -8,7 +8,7 @@ mod tenant;
 mod tokens;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use engine::projection::{FoldError, MemoryProjection};
@@ -435,7 +435,7 @@ impl MemoryProjection for AccessMemory {
         // Decoded before the lock is taken: requests wait for the change only.
         match event.stream.aggregate_type.as_ref() {
             "tenant" => {
-                let change: TenantEvent = event.decode()?;
+                let change: Arc<TenantEvent> = event.event()?;
                 let mut known = self.write();
                 let tenant = &mut known.tenants.entry(TenantId(id)).or_insert((shard, TenantAccess::NEW)).1;
                 let before = *tenant;
@@ -445,19 +445,19 @@ impl MemoryProjection for AccessMemory {
                 known.sso.fold(shard, TenantId(id), &change, event.position);
             }
             "user" => {
-                let change = event.decode()?;
+                let change = Arc::unwrap_or_clone(event.event()?);
                 self.write().person(event, PersonId(id), change)?;
             }
             "membership" => {
-                let change = event.decode()?;
+                let change = Arc::unwrap_or_clone(event.event()?);
                 self.write().membership(event, MembershipId(id), change)?;
             }
             "role" => {
-                let change = event.decode()?;
+                let change = Arc::unwrap_or_clone(event.event()?);
                 self.write().grants.role(shard, RoleId(id), change)?;
             }
             _ => {
-                let change = event.decode()?;
+                let change = Arc::unwrap_or_clone(event.event()?);
                 self.write().application(shard, ApplicationId(id), change)?;
             }
         }

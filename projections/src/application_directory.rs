@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Transaction;
 use engine::feed::Interest;
-use engine::projection::{FoldError, Projection, Tables, view};
+use engine::projection::{FoldError, Projection, Tables, Transaction, view};
 use kernel::{ApplicationId, Envelope, KeyId};
 use schemas::events::ApplicationEvent;
 use schemas::values::{ApplicationStatus, Environment, Scope as KeyScope};
@@ -214,6 +213,10 @@ impl Projection for ApplicationDirectory {
 
     fn interest(&self) -> Interest {
         Interest::Only(&["application"])
+    }
+
+    fn overwrites(&self) -> bool {
+        true
     }
 
     fn tables(&self) -> &'static [&'static str] {

@@ -1,15 +1,17 @@
 //! The audit trail, folded from both feeds: what changed something from the journal, what was refused, failed or only
 //! read from the audit ledger (FR-LOG-003).
 
+mod store;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::{Pool, Transaction};
+use deadpool_postgres::Pool;
 use engine::audit::{AuditEvent, AuditOutcome};
 use engine::feed::FeedName;
-use engine::projection::{FoldError, Projection, Tables, view};
+use engine::projection::{FoldError, Projection, Tables, Transaction, view};
 use futures::Stream;
 use futures::stream;
 use kernel::{ActorKind, CorrelationId, Envelope, EventId, TenantId};
@@ -19,7 +21,7 @@ use uuid::Uuid;
 
 use crate::list::{self, Field, From, ListQuery, ListSpec, Page, QueryError, Scope, SortValue};
 
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 /// How many rows an export holds in memory at a time.
 const EXPORT_ROWS: u32 = 1_000;
 /// The aggregate type under which the audit feed gives its entries.
@@ -150,8 +152,8 @@ impl Projection for AuditTrail {
                 (None, None) => {}
             }
         }
-        forget(tx, &table, forgotten, &mut rows).await?;
-        store(tx, &table, &rows).await
+        store::forget(tx, &table, forgotten, &mut rows).await?;
+        store::store(tx, &table, &rows).await
     }
 }
 
@@ -196,88 +198,6 @@ async fn explain_command(
           WHERE correlation_id = $1 AND resource_id = $2 AND event_id IS NOT NULL ORDER BY recorded_at DESC LIMIT 1)"
     );
     tx.execute(&sql, &[&correlation.0, &stream, &reasons]).await?;
-    Ok(())
-}
-
-/// Writes entries, column by column: there is one for each command, so that this is the dearest write of all read models.
-async fn store(tx: &Transaction<'_>, table: &str, rows: &[AuditRow]) -> Result<(), FoldError> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    fn column<'a, T>(rows: &'a [AuditRow], value: impl FnMut(&'a AuditRow) -> T) -> Vec<T> {
-        rows.iter().map(value).collect()
-    }
-    let sql = format!(
-        "INSERT INTO {table} (id, recorded_at, actor, actor_kind, role, scopes, tenant, action, resource_type, resource_id, \
-         outcome, status, code, detail, count, event_id, event_type, correlation_id, address, user_agent) \
-         SELECT id, recorded_at, actor, actor_kind, role, string_to_array(scopes, ' '), tenant, action, resource_type, \
-         resource_id, outcome, status, code, detail, count, event_id, event_type, correlation_id, address, user_agent \
-         FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[], \
-         $9::text[], $10::text[], $11::text[], $12::integer[], $13::text[], $14::text[], $15::bigint[], $16::uuid[], \
-         $17::text[], $18::uuid[], $19::text[], $20::text[]) \
-         AS t (id, recorded_at, actor, actor_kind, role, scopes, tenant, action, resource_type, resource_id, outcome, status, \
-         code, detail, count, event_id, event_type, correlation_id, address, user_agent) \
-         ON CONFLICT (id) DO NOTHING"
-    );
-    let statement = tx.prepare_cached(&sql).await?;
-    tx.execute(
-        &statement,
-        &[
-            &column(rows, |row| row.id),
-            &column(rows, |row| row.recorded_at),
-            &column(rows, |row| &row.actor),
-            &column(rows, |row| row.actor_kind.as_str()),
-            &column(rows, |row| &row.role),
-            // A scope holds no blank: that is how events keep them too.
-            &column(rows, |row| row.scopes.join(" ")),
-            &column(rows, |row| row.tenant.map(|tenant| tenant.0)),
-            &column(rows, |row| &row.action),
-            &column(rows, |row| row.resource_type.as_deref()),
-            &column(rows, |row| row.resource_id.as_deref()),
-            &column(rows, |row| row.outcome.as_str()),
-            &column(rows, |row| row.status.map(i32::from)),
-            &column(rows, |row| row.code.as_deref()),
-            &column(rows, |row| row.detail.as_deref()),
-            &column(rows, |row| row.count.cast_signed()),
-            &column(rows, |row| row.event_id.map(|event| event.0)),
-            &column(rows, |row| row.event_type.as_deref()),
-            &column(rows, |row| row.correlation_id.0),
-            &column(rows, |row| row.address.as_deref()),
-            &column(rows, |row| row.user_agent.as_deref()),
-        ],
-    )
-    .await?;
-    Ok(())
-}
-
-/// Takes from where they came out of the entries of people who were forgotten: of those in the table when the event
-/// comes, and of those that come later, as a request that was under way then may be told of after it.
-async fn forget(
-    tx: &Transaction<'_>,
-    table: &str,
-    mut forgotten: BTreeSet<String>,
-    rows: &mut [AuditRow],
-) -> Result<(), FoldError> {
-    if !forgotten.is_empty() {
-        let sql = format!(
-            "UPDATE {table} SET address = NULL, user_agent = NULL \
-              WHERE actor = ANY ($1) AND (address IS NOT NULL OR user_agent IS NOT NULL)"
-        );
-        let actors: Vec<&String> = forgotten.iter().collect();
-        tx.execute(&sql, &[&actors]).await?;
-    }
-    let told = |row: &AuditRow| row.address.is_some() || row.user_agent.is_some();
-    let actors: BTreeSet<String> = rows.iter().filter(|row| told(row)).map(|row| row.actor.clone()).collect();
-    if actors.is_empty() {
-        return Ok(());
-    }
-    let sql = format!("SELECT resource_id FROM {table} WHERE event_type = $2 AND resource_id = ANY ($1)");
-    let statement = tx.prepare_cached(&sql).await?;
-    let actors: Vec<String> = actors.into_iter().collect();
-    forgotten.extend(tx.query(&statement, &[&actors, &FORGOTTEN]).await?.iter().map(|row| row.get(0)));
-    for row in rows.iter_mut().filter(|row| forgotten.contains(&row.actor)) {
-        (row.address, row.user_agent) = (None, None);
-    }
     Ok(())
 }
 

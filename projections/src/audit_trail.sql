@@ -26,3 +26,5 @@ CREATE INDEX {audit_trail:tenant_recorded_at} ON {audit_trail} (tenant, recorded
 CREATE INDEX {audit_trail:actor_recorded_at} ON {audit_trail} (actor, recorded_at, id);
 CREATE INDEX {audit_trail:resource_recorded_at} ON {audit_trail} (resource_id, recorded_at, id);
 CREATE INDEX {audit_trail:correlation_id} ON {audit_trail} (correlation_id);
+-- Who was forgotten: looked up for each entry that says where somebody came from.
+CREATE INDEX {audit_trail:forgotten} ON {audit_trail} (resource_id) WHERE event_type = 'user.subject_forgotten';

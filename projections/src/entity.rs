@@ -7,8 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Transaction;
-use engine::projection::FoldError;
+use engine::projection::{FoldError, Transaction};
 use kernel::Envelope;
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -62,25 +62,25 @@ impl TenantFlags {
         }
     }
 
-    fn fold(&mut self, tenant: TenantId, event: TenantEvent, envelope: &Envelope) {
-        self.access.fold(&event, envelope.position, envelope.recorded_at);
+    fn fold(&mut self, tenant: TenantId, event: &TenantEvent, envelope: &Envelope) {
+        self.access.fold(event, envelope.position, envelope.recorded_at);
         match event {
             TenantEvent::FlagSet { key, value } => {
                 match value.reveal() {
-                    Some(value) => self.flags.insert(key, value.clone()),
-                    None => self.flags.remove(&key),
+                    Some(value) => self.flags.insert(key.clone(), value.clone()),
+                    None => self.flags.remove(key),
                 };
             }
             TenantEvent::FlagCleared { key } => {
-                self.flags.remove(&key);
+                self.flags.remove(key);
             }
             TenantEvent::Purged {} => self.flags.clear(),
             TenantEvent::ApplicationConnected { application } => {
-                self.applications.insert(application);
+                self.applications.insert(*application);
                 return;
             }
             TenantEvent::ApplicationDisconnected { application } => {
-                self.applications.remove(&application);
+                self.applications.remove(application);
                 return;
             }
             // What they say about access is folded above.
@@ -128,14 +128,14 @@ impl MemoryProjection for FlagMemory {
     }
 
     fn apply(&self, envelope: &Envelope) -> Result<(), FoldError> {
-        let event: TenantEvent = envelope.decode()?;
+        let event: Arc<TenantEvent> = envelope.event()?;
         let tenant = TenantId(envelope.stream.id);
         let mut tenants = self.tenants.write().unwrap_or_else(PoisonError::into_inner);
         let (_, flags) = tenants
             .entry(tenant)
             .or_insert_with(|| (envelope.shard, Arc::new(TenantFlags::new(tenant, envelope))));
         // Copied only if a poll is reading it right now.
-        Arc::make_mut(flags).fold(tenant, event, envelope);
+        Arc::make_mut(flags).fold(tenant, &event, envelope);
         Ok(())
     }
 }

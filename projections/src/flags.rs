@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Transaction;
 use engine::feed::Interest;
-use engine::projection::{FoldError, Projection, Tables, view};
+use engine::projection::{FoldError, Projection, Tables, Transaction, view};
 use kernel::{ApplicationId, Envelope, TenantId};
 use schemas::events::TenantEvent;
 use serde::{Deserialize, Serialize};
@@ -49,12 +48,12 @@ impl Outcome {
     fn of(events: &[Arc<Envelope>]) -> Result<Self, FoldError> {
         let mut outcome = Self::default();
         for envelope in events.iter().filter(|envelope| envelope.stream.aggregate_type == "tenant") {
-            outcome.fold(envelope, envelope.decode()?);
+            outcome.fold(envelope, &*envelope.event()?);
         }
         Ok(outcome)
     }
 
-    fn fold(&mut self, envelope: &Envelope, event: TenantEvent) {
+    fn fold(&mut self, envelope: &Envelope, event: &TenantEvent) {
         let id = envelope.stream.id;
         let tenant = TenantId(id);
         match event {
@@ -67,10 +66,10 @@ impl Outcome {
                     updated_at: envelope.recorded_at,
                     updated_by: envelope.metadata.actor.id.clone(),
                 };
-                self.flags.insert((id, key.into()), Some(row));
+                self.flags.insert((id, key.as_str().to_owned()), Some(row));
             }
             TenantEvent::FlagCleared { key } => {
-                self.flags.insert((id, key.into()), None);
+                self.flags.insert((id, key.as_str().to_owned()), None);
             }
             TenantEvent::ApplicationConnected { application } => {
                 self.connections.insert((id, application.0), Some(envelope.recorded_at));
@@ -200,6 +199,10 @@ impl Projection for Flags {
 
     fn interest(&self) -> Interest {
         Interest::Only(&["tenant"])
+    }
+
+    fn overwrites(&self) -> bool {
+        true
     }
 
     fn tables(&self) -> &'static [&'static str] {

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Transaction;
 use engine::feed::Interest;
-use engine::projection::{FoldError, Projection, Tables, view};
+use engine::projection::{FoldError, Projection, Tables, Transaction, view};
 use kernel::{Envelope, MembershipId, PersonId, TenantId};
 use schemas::events::MembershipEvent;
 use schemas::values::{MembershipKind, MembershipStatus, Role, UserStatus};
@@ -158,6 +157,10 @@ impl Projection for MembershipDirectory {
 
     fn interest(&self) -> Interest {
         Interest::Only(&["membership"])
+    }
+
+    fn overwrites(&self) -> bool {
+        true
     }
 
     fn tables(&self) -> &'static [&'static str] {

@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Transaction;
 use engine::feed::Interest;
-use engine::projection::{FoldError, Projection, Tables, view};
+use engine::projection::{FoldError, Projection, Tables, Transaction, view};
 use kernel::{Confidential, Envelope, RoleId, TenantId};
 use schemas::events::RoleEvent;
 use schemas::values::{Permission, RoleName};
@@ -117,6 +116,10 @@ impl Projection for RoleDirectory {
 
     fn interest(&self) -> Interest {
         Interest::Only(&["role", "tenant"])
+    }
+
+    fn overwrites(&self) -> bool {
+        true
     }
 
     fn tables(&self) -> &'static [&'static str] {

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Transaction;
 use engine::feed::Interest;
-use engine::projection::{FoldError, Projection, Tables, view};
+use engine::projection::{FoldError, Projection, Tables, Transaction, view};
 use kernel::{ApplicationId, Envelope, PersonId, TenantId};
 use schemas::events::TenantEvent;
 use schemas::values::{
@@ -62,22 +61,22 @@ impl TenantRow {
 }
 
 impl Entity for TenantRow {
-    type Event = TenantEvent;
+    type Event = Arc<TenantEvent>;
 
-    fn event(envelope: &Envelope) -> Result<Option<(Uuid, TenantEvent)>, FoldError> {
+    fn event(envelope: &Envelope) -> Result<Option<(Uuid, Arc<TenantEvent>)>, FoldError> {
         if envelope.stream.aggregate_type != "tenant" {
             return Ok(None);
         }
-        Ok(Some((envelope.stream.id, envelope.decode()?)))
+        Ok(Some((envelope.stream.id, envelope.event()?)))
     }
 
-    fn only_stamps(event: &TenantEvent) -> bool {
-        matches!(event, TenantEvent::FlagSet { .. } | TenantEvent::FlagCleared { .. })
+    fn only_stamps(event: &Arc<TenantEvent>) -> bool {
+        matches!(**event, TenantEvent::FlagSet { .. } | TenantEvent::FlagCleared { .. })
     }
 
-    fn fold(row: Option<Self>, event: TenantEvent, envelope: &Envelope) -> Result<Self, FoldError> {
+    fn fold(row: Option<Self>, event: Arc<TenantEvent>, envelope: &Envelope) -> Result<Self, FoldError> {
         let stamp = Stamp::of(envelope);
-        let mut row = match event {
+        let mut row = match Arc::unwrap_or_clone(event) {
             TenantEvent::Provisioned(provisioned) => {
                 let mut row = Self {
                     id: TenantId(envelope.stream.id),
@@ -209,6 +208,10 @@ impl Projection for TenantDirectory {
 
     fn interest(&self) -> Interest {
         Interest::Only(&["tenant"])
+    }
+
+    fn overwrites(&self) -> bool {
+        true
     }
 
     fn tables(&self) -> &'static [&'static str] {

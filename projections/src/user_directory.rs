@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use deadpool_postgres::Transaction;
 use engine::feed::Interest;
-use engine::projection::{FoldError, Projection, Tables, view};
+use engine::projection::{FoldError, Projection, Tables, Transaction, view};
 use kernel::{Envelope, PersonId, Personal};
 use schemas::events::UserEvent;
 use schemas::values::{PersonName, UserStatus};
@@ -46,18 +45,18 @@ fn shown(name: &Personal<PersonName>) -> Option<String> {
 }
 
 impl Entity for UserRow {
-    type Event = UserEvent;
+    type Event = Arc<UserEvent>;
 
-    fn event(envelope: &Envelope) -> Result<Option<(Uuid, UserEvent)>, FoldError> {
+    fn event(envelope: &Envelope) -> Result<Option<(Uuid, Arc<UserEvent>)>, FoldError> {
         if envelope.stream.aggregate_type != "user" {
             return Ok(None);
         }
-        Ok(Some((envelope.stream.id, envelope.decode()?)))
+        Ok(Some((envelope.stream.id, envelope.event()?)))
     }
 
     /// How and when somebody signs in is not in the row, and no business of the tenants they belong to.
-    fn only_moves(event: &UserEvent) -> bool {
-        match event {
+    fn only_moves(event: &Arc<UserEvent>) -> bool {
+        match &**event {
             UserEvent::PasswordChanged { .. }
             | UserEvent::PasswordRehashed { .. }
             | UserEvent::PasswordResetRequested { .. }
@@ -86,13 +85,13 @@ impl Entity for UserRow {
         }
     }
 
-    fn fold(row: Option<Self>, event: UserEvent, envelope: &Envelope) -> Result<Self, FoldError> {
+    fn fold(row: Option<Self>, event: Arc<UserEvent>, envelope: &Envelope) -> Result<Self, FoldError> {
         let stamp = Stamp::of(envelope);
         if Self::only_moves(&event) {
             let row = missing(row, envelope)?;
             return Ok(Self { sequence: stamp.sequence, ..row });
         }
-        let mut row = match event {
+        let mut row = match Arc::unwrap_or_clone(event) {
             UserEvent::Registered { person, email, first_name, last_name, status } => {
                 return Ok(Self {
                     id: person,
@@ -187,6 +186,10 @@ impl Projection for UserDirectory {
 
     fn interest(&self) -> Interest {
         Interest::Only(&["user"])
+    }
+
+    fn overwrites(&self) -> bool {
+        true
     }
 
     fn tables(&self) -> &'static [&'static str] {

@@ -1,5 +1,6 @@
 //! Tenantry's write path alone: engine, actors, writer and the journal in PostgreSQL; nothing follows it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -10,6 +11,7 @@ use engine::codec::Codec;
 use engine::command::{CommandContext, Idempotency};
 use engine::feed::Live;
 use engine::journal::PgJournal;
+use engine::keyring::{Keyring, MasterKey};
 use engine::writer::WriterConfig;
 use engine::{Engine, EngineConfig};
 use kernel::{CommandId, Ids, ShardId};
@@ -38,9 +40,27 @@ pub struct Journal {
 impl Journal {
     /// `to`: the server's role on a migrated database.
     pub async fn open(to: &ConnectInfo, options: JournalOptions) -> Result<Self> {
+        Self::with(to, options, plain()).await
+    }
+
+    /// The same, with marked fields sealed as a server seals them. `master_key`: the file of the deployment's key.
+    pub async fn open_sealing(to: &ConnectInfo, options: JournalOptions, master_key: &Path) -> Result<Self> {
+        let file = master_key.to_owned();
+        let keyring = Keyring::open(
+            pool(to, READ_CONNECTIONS)?,
+            Arc::new(move || MasterKey::read(&file)),
+            Arc::new(SystemClock),
+            Arc::new(SystemIds),
+            true,
+        );
+        let codec = Codec::sealing(Arc::new(keyring.await?), schemas::upcasters(), &[0; 32]);
+        Self::with(to, options, codec).await
+    }
+
+    async fn with(to: &ConnectInfo, options: JournalOptions, codec: Codec) -> Result<Self> {
         let config: tokio_postgres::Config = to.key_values().parse()?;
         let pool = engine::database::pool(&config, READ_CONNECTIONS)?;
-        let journal = Arc::new(PgJournal::new(config, pool, plain())?);
+        let journal = Arc::new(PgJournal::new(config, pool, codec)?);
         let mut config = EngineConfig::new(WriterConfig::new(ShardId(0), SystemIds.fresh()));
         config.actors_live_max = options.actors_live_max.unwrap_or(config.actors_live_max);
         config.snapshot_events_min = options.snapshot_events_min.unwrap_or(config.snapshot_events_min);

@@ -13,6 +13,7 @@ mod lag;
 mod pgbench;
 mod rebuild;
 mod replay;
+mod sealing;
 mod sign_in;
 
 use std::time::Duration;
@@ -50,6 +51,7 @@ pub const ALL: &[Workload] = &[
     curve::WORKLOAD,
     history::WORKLOAD,
     hot::WORKLOAD,
+    sealing::WORKLOAD,
     growth::WORKLOAD,
     aggregates::WORKLOAD,
     cold_start::WORKLOAD,

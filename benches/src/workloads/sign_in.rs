@@ -15,6 +15,7 @@ use gateway::passwords::HashParameters;
 use gateway::policy::{Question, Resource};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use kernel::TenantId;
+use rustix::time::{ClockId, clock_gettime};
 use schemas::values::{AccessMode, MembershipKind, Role, TenantStatus};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -33,7 +34,7 @@ pub const WORKLOAD: Workload = Workload {
            through HTTP, 98.9 % of them checks of tokens and keys, 1 % refreshes, 0.1 % logins.",
     peer: "the bare argon2id hash of as many threads as there are cores",
     wanted: "≥ 90 % of the bare hash per core; ≥ 1,000 and ≥ 2,000 refreshes/s; < 50 µs; 5,000 authentications/s",
-    expected_s: (75, 170),
+    expected_s: (110, 300),
     run: |bench| Box::pin(run(bench)),
 };
 
@@ -58,9 +59,9 @@ async fn measure(bench: &Bench) -> Result<Finding> {
         bench.progress.now("the bare hash");
         bare.push(tokio::task::spawn_blocking(move || bare_hash(time)).await??);
         bench.server.fresh_database(DATABASE, None).await?;
-        if let Some(found) = apart::measure(bench, time)? {
-            core.push(found.bare);
-            of_core.push(found.logins);
+        for turn in apart::measure(bench, time)? {
+            core.push(turn.bare);
+            of_core.push(turn.logins);
         }
         for (algorithm, per_second, _) in &mut refreshes {
             bench.server.fresh_database(DATABASE, None).await?;
@@ -178,7 +179,8 @@ fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Hashes a second, of all cores together, with the parameters as shipped and nothing else to do.
+/// Hashes a second, of all cores together, with the parameters as shipped and nothing else to do. By the time that each
+/// thread had a core: what an idle server beside it takes is not counted against the hash.
 fn bare_hash(time: Duration) -> Result<f64> {
     let HashParameters { memory_kib, passes, lanes } = HashParameters::default();
     let params =
@@ -190,7 +192,7 @@ fn bare_hash(time: Duration) -> Result<f64> {
             std::thread::spawn(move || {
                 let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
                 let mut memory = vec![Block::default(); params.block_count()];
-                let (mut out, mut done, began) = ([0; 32], 0_u32, Instant::now());
+                let (mut out, mut done, began) = ([0; 32], 0_u32, worked());
                 while Instant::now() < until {
                     let hashed = argon.hash_password_into_with_memory(
                         PASSWORD.as_bytes(),
@@ -201,7 +203,7 @@ fn bare_hash(time: Duration) -> Result<f64> {
                     hashed.map_err(|error| anyhow::anyhow!("{error}"))?;
                     done += 1;
                 }
-                Ok(f64::from(done) / began.elapsed().as_secs_f64())
+                Ok(f64::from(done) / (worked() - began))
             })
         })
         .collect();
@@ -213,17 +215,33 @@ fn bare_hash(time: Duration) -> Result<f64> {
     Ok(sum)
 }
 
+/// How long this thread has had a core, in seconds.
+fn worked() -> f64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
 impl House {
     /// Logins a second. So many at once that the threads that hash don't wait: a login waits for the database, too.
     async fn logins(&self, time: Duration) -> Result<f64> {
+        let mut load = Load::default();
         let workers = threads() * 4;
-        self.work(workers, time, move |connection, number, round| {
-            // Nobody signs in twice at once: that would look like guessing.
-            let person = (number + round * workers) % PEOPLE;
-            let body = json!({"email": email(person), "password": PASSWORD});
-            Box::pin(async move { connection.post("/auth/login", &body).await.map(drop) })
-        })
-        .await
+        for number in 0..workers {
+            let mut connection = Connection::open(&self.shipped).await?;
+            load.begin(async move |counter| {
+                let mut round = 0;
+                while counter.goes_on() {
+                    // Nobody signs in twice at once: that would look like guessing.
+                    let person = (number + round * workers) % PEOPLE;
+                    let body = json!({"email": email(person), "password": PASSWORD});
+                    connection.post("/auth/login", &body).await?;
+                    counter.count();
+                    round += 1;
+                }
+                Ok(())
+            });
+        }
+        load.rate(time).await
     }
 
     /// Refreshes a second: each worker goes on with a session of its own.
@@ -234,29 +252,19 @@ impl House {
             let body = json!({"email": email(number), "password": PASSWORD});
             sessions.push(connection.post("/auth/login", &body).await?);
         }
-        let (counted, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let mut workers = JoinSet::new();
+        let mut load = Load::default();
         for mut session in sessions {
             let mut connection = Connection::open(&self.shipped).await?;
-            let (counted, over) = (counted.clone(), over.clone());
-            workers.spawn(async move {
-                while !over.load(Ordering::Relaxed) {
+            load.begin(async move |counter| {
+                while counter.goes_on() {
                     let body = json!({"refresh_token": session["refresh_token"]});
                     session = connection.post("/auth/refresh", &body).await?;
-                    counted.fetch_add(1, Ordering::Relaxed);
+                    counter.count();
                 }
-                anyhow::Ok(())
+                Ok(())
             });
         }
-        tokio::time::sleep(time / 5).await;
-        let (before, began) = (counted.load(Ordering::Relaxed), Instant::now());
-        tokio::time::sleep(time).await;
-        let rate = (counted.load(Ordering::Relaxed) - before) as f64 / began.elapsed().as_secs_f64();
-        over.store(true, Ordering::Relaxed);
-        while let Some(worker) = workers.join_next().await {
-            worker??;
-        }
-        Ok(rate)
+        load.rate(time).await
     }
 
     /// What the checks of a request with a token take, in microseconds.
@@ -294,35 +302,50 @@ impl House {
         }
         Ok(began.elapsed().as_secs_f64() * 1e6 / f64::from(done))
     }
+}
 
-    /// How many calls a second so many workers make, each over a connection of its own.
-    async fn work(
-        &self,
-        workers: usize,
-        time: Duration,
-        call: impl for<'a> Fn(&'a mut Connection, usize, usize) -> futures::future::BoxFuture<'a, Result<()>>
-        + Copy
-        + Send
-        + Sync
-        + 'static,
-    ) -> Result<f64> {
-        let until = Instant::now() + time;
-        let mut all = JoinSet::new();
-        for number in 0..workers {
-            let mut connection = Connection::open(&self.shipped).await?;
-            all.spawn(async move {
-                let (mut done, began) = (0_usize, Instant::now());
-                while Instant::now() < until {
-                    call(&mut connection, number, done).await?;
-                    done += 1;
-                }
-                anyhow::Ok(done as f64 / began.elapsed().as_secs_f64())
-            });
+/// Workers that make calls until they are told to end.
+#[derive(Default)]
+struct Load {
+    counter: Arc<Counter>,
+    workers: JoinSet<Result<()>>,
+}
+
+#[derive(Default)]
+struct Counter {
+    counted: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Counter {
+    fn goes_on(&self) -> bool {
+        !self.over.load(Ordering::Relaxed)
+    }
+
+    fn count(&self) {
+        self.counted.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Load {
+    fn begin<F: Future<Output = Result<()>> + Send + 'static>(
+        &mut self,
+        work: impl FnOnce(Arc<Counter>) -> F,
+    ) {
+        self.workers.spawn(work(self.counter.clone()));
+    }
+
+    /// Calls a second in so long a time, after a warm-up of a fifth of it.
+    async fn rate(mut self, time: Duration) -> Result<f64> {
+        tokio::time::sleep(time / 5).await;
+        let counted = || self.counter.counted.load(Ordering::Relaxed);
+        let (before, began) = (counted(), Instant::now());
+        tokio::time::sleep(time).await;
+        let rate = (counted() - before) as f64 / began.elapsed().as_secs_f64();
+        self.counter.over.store(true, Ordering::Relaxed);
+        while let Some(worker) = self.workers.join_next().await {
+            worker??;
         }
-        let mut sum = 0.0;
-        while let Some(worker) = all.join_next().await {
-            sum += worker??;
-        }
-        Ok(sum)
+        Ok(rate)
     }
 }

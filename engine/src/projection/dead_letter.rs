@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::fold::{FoldFailure, Target, as_bigint};
 use super::generation::{Generation, generations};
 use super::model::{Feeds, Projection};
+use super::transaction::Transaction;
 use crate::feed::{FeedError, FeedName, Interest};
 
 /// An event that waits.
@@ -152,8 +153,9 @@ async fn replay_one(
         Err(error) => return Err(error.into()),
     };
     let mut client = pool.get().await?;
-    let mut tx = client.transaction().await?;
-    if target.lock(&tx, None).await?.is_none() {
+    let tx = Transaction::over(&mut client);
+    let ((), locked) = futures::try_join!(tx.begin(), target.lock(&tx, None))?;
+    if locked.is_none() {
         return Ok(Replayed::Gone);
     }
     let key =
@@ -172,18 +174,14 @@ async fn replay_one(
     }
     let reason = match events {
         Err(reason) => reason,
-        Ok(events) => {
-            let savepoint = tx.savepoint("letter").await?;
-            match target.apply(&savepoint, &events).await {
-                Ok(()) => {
-                    savepoint.commit().await?;
-                    tx.commit().await?;
-                    return Ok(Replayed::Folded);
-                }
-                Err(error) if error.is_the_events_fault() => error.reason(),
-                Err(error) => return Err(DeadLetterError::Fold(FoldFailure::Fold(error).to_string())),
+        Ok(events) => match target.apply(&tx, &events).await {
+            Ok(()) => {
+                tx.commit().await?;
+                return Ok(Replayed::Folded);
             }
-        }
+            Err(error) if error.is_the_events_fault() => error.reason(),
+            Err(error) => return Err(DeadLetterError::Fold(FoldFailure::Fold(error).to_string())),
+        },
     };
     tx.rollback().await?;
     client

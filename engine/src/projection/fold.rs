@@ -11,12 +11,14 @@ use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use deadpool_postgres::{Pool, PoolError, Transaction};
+use deadpool_postgres::{Pool, PoolError};
 use futures::FutureExt;
 use kernel::{Envelope, Position, ShardId, StreamId};
+use tokio_postgres::types::ToSql;
 
 use super::generation::GenerationState;
 use super::model::{FoldError, Projection, Tables};
+use super::transaction::Transaction;
 use crate::feed::FeedName;
 
 /// Why a later event of a parked stream is parked too.
@@ -95,8 +97,7 @@ impl Target<'_> {
             )
             .await?;
         let feed = self.feed.as_str();
-        let key: [&(dyn tokio_postgres::types::ToSql + Sync); 5] =
-            [&name, &version, &self.generation, &feed, &self.shard.0];
+        let key: [&(dyn ToSql + Sync); 5] = [&name, &version, &self.generation, &feed, &self.shard.0];
         // Sent together, carried out one after the other.
         let (checkpoint, row) = futures::try_join!(tx.query_opt(&lock, &key), tx.query_opt(&look, &key))?;
         let (Some(checkpoint), Some(row)) = (checkpoint, row) else { return Ok(None) };
@@ -112,25 +113,19 @@ impl Target<'_> {
         }))
     }
 
-    async fn advance(&self, tx: &Transaction<'_>, to: Position) -> Result<(), tokio_postgres::Error> {
+    /// Moves the checkpoint and commits.
+    async fn commit(&self, tx: Transaction<'_>, to: Position) -> Result<(), tokio_postgres::Error> {
         let advance = tx
             .prepare_cached(
                 "UPDATE projection_checkpoint SET position = $6, updated_at = now() \
                  WHERE projection = $1 AND version = $2 AND generation = $3 AND feed = $4 AND shard = $5",
             )
             .await?;
-        tx.execute(
-            &advance,
-            &[
-                &self.projection.name(),
-                &self.projection.version(),
-                &self.generation,
-                &self.feed.as_str(),
-                &self.shard.0,
-                &as_bigint(to),
-            ],
-        )
-        .await?;
+        let (name, version, feed) = (self.projection.name(), self.projection.version(), self.feed.as_str());
+        let (generation, shard, to) = (self.generation, self.shard.0, as_bigint(to));
+        let key: [&(dyn ToSql + Sync); 6] = [&name, &version, &generation, &feed, &shard, &to];
+        // Sent together, carried out one after the other.
+        futures::try_join!(tx.execute(&advance, &key), tx.commit())?;
         Ok(())
     }
 
@@ -169,18 +164,19 @@ impl Target<'_> {
         // At first all at once; an event that can't be folded is looked for only if there is one.
         let mut search = false;
         loop {
-            let mut tx = client.transaction().await?;
-            let Some(locked) = self.lock(&tx, Some(after)).await? else { return Ok(Folded::Moved) };
+            let tx = Transaction::over(&mut client);
+            let ((), Some(locked)) = futures::try_join!(tx.begin(), self.lock(&tx, Some(after)))? else {
+                return Ok(Folded::Moved);
+            };
             let mut sorting = Sorting { parked: locked.parked, letters: Vec::new() };
             if search {
-                if let Some(letter) = self.fold_searching(&mut tx, events, &mut sorting).await? {
+                if let Some(letter) = self.fold_searching(&tx, events, &mut sorting).await? {
                     // It never goes past this one, but up to it.
                     let before = Position(letter.position.0.saturating_sub(1));
                     if before <= after {
                         return Err(letter.into_stuck());
                     }
-                    self.advance(&tx, before).await?;
-                    tx.commit().await?;
+                    self.commit(tx, before).await?;
                     return Ok(Folded::Advanced { position: before, dead_letters: locked.dead_letters });
                 }
             } else {
@@ -194,8 +190,7 @@ impl Target<'_> {
                 }
             }
             self.park(&tx, &sorting.letters).await?;
-            self.advance(&tx, through).await?;
-            tx.commit().await?;
+            self.commit(tx, through).await?;
             let dead_letters = locked.dead_letters + sorting.letters.len() as u64;
             return Ok(Folded::Advanced { position: through, dead_letters });
         }
@@ -212,12 +207,13 @@ impl Target<'_> {
             return Err(letter.into_stuck());
         }
         let mut client = pool.get().await?;
-        let tx = client.transaction().await?;
-        let Some(locked) = self.lock(&tx, Some(after)).await? else { return Ok(Folded::Moved) };
+        let tx = Transaction::over(&mut client);
+        let ((), Some(locked)) = futures::try_join!(tx.begin(), self.lock(&tx, Some(after)))? else {
+            return Ok(Folded::Moved);
+        };
         let position = letter.position;
         self.park(&tx, &[letter]).await?;
-        self.advance(&tx, position).await?;
-        tx.commit().await?;
+        self.commit(tx, position).await?;
         Ok(Folded::Advanced { position, dead_letters: locked.dead_letters + 1 })
     }
 
@@ -225,7 +221,7 @@ impl Target<'_> {
     /// a projection that fails closed must stop; everything before it is folded then.
     async fn fold_searching(
         &self,
-        tx: &mut Transaction<'_>,
+        tx: &Transaction<'_>,
         events: &[Arc<Envelope>],
         sorting: &mut Sorting,
     ) -> Result<Option<Letter>, FoldFailure> {
@@ -241,11 +237,11 @@ impl Target<'_> {
             if here.is_empty() {
                 continue;
             }
-            let savepoint = tx.savepoint("piece").await?;
-            match self.apply(&savepoint, &here).await {
-                Ok(()) => savepoint.commit().await?,
+            tx.mark().await?;
+            match self.apply(tx, &here).await {
+                Ok(()) => tx.keep().await?,
                 Err(error) if error.is_the_events_fault() => {
-                    savepoint.rollback().await?;
+                    tx.undo().await?;
                     if range.len() == 1 {
                         let letter = Letter::new(&here[0], error.reason());
                         if self.projection.fails_closed() {

@@ -10,6 +10,7 @@ mod memory;
 mod model;
 mod projector;
 mod rebuild;
+mod transaction;
 
 pub use compare::{Comparison, TableComparison, Verification, verify};
 pub use dead_letter::{DeadLetter, DeadLetterError, DeadLetterReplay, dead_letters, replay_dead_letters};
@@ -19,5 +20,6 @@ pub use memory::{Freshness, Memories, MemoryHandle, MemoryProjection};
 pub use model::{Feeds, FoldError, Projection, SCHEMA, Tables, view};
 pub use projector::Projector;
 pub use rebuild::{RebuildError, RebuildSettings, Rebuilt, drop_former, rebuild, rollback};
+pub use transaction::Transaction;
 
 pub use crate::follow::{FollowSettings, FollowerHealth, FollowerState, SpawnError, WaitError};

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use deadpool_postgres::Transaction;
 use kernel::{Envelope, ShardId};
 use tokio_postgres::error::SqlState;
 
+use super::transaction::Transaction;
 use crate::feed::{Feed, FeedName, Interest};
 
 /// The schema that holds every read model.
@@ -39,6 +39,12 @@ pub trait Projection: Send + Sync + 'static {
     /// Creates the tables. `{name}` stands for the qualified table of a generation,
     /// `{name:suffix}` for an unqualified name made of it, such as an index's.
     fn sql(&self) -> &'static str;
+
+    /// True if later events overwrite what earlier ones wrote: then few large transactions are less work than many small
+    /// ones, and under load it rests longer between two. See [`FollowSettings`](super::FollowSettings).
+    fn overwrites(&self) -> bool {
+        false
+    }
 
     /// True if security depends on it: then nothing is ever parked, and it stops at an event it can't fold.
     fn fails_closed(&self) -> bool {

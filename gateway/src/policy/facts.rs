@@ -80,6 +80,29 @@ pub(super) struct Words {
     modes: BTreeMap<AccessMode, EntityUid>,
     statuses: BTreeMap<TenantStatus, EntityUid>,
     unknown: EntityUid,
+    calls: Calls,
+}
+
+/// What is around each call but the time.
+struct Calls([Context; 4]);
+
+impl Calls {
+    fn new() -> Self {
+        Self([(false, false), (false, true), (true, false), (true, true)].map(|(mutates, when_blocked)| {
+            Context::from_pairs(around(mutates, when_blocked)).expect("a record of two truths is a context")
+        }))
+    }
+
+    fn of(&self, question: &Question<'_>) -> Context {
+        self.0[2 * usize::from(question.mutates) + usize::from(question.when_blocked)].clone()
+    }
+}
+
+fn around(mutates: bool, when_blocked: bool) -> [(String, RestrictedExpression); 2] {
+    [
+        ("mutates".to_owned(), RestrictedExpression::new_bool(mutates)),
+        ("when_blocked".to_owned(), RestrictedExpression::new_bool(when_blocked)),
+    ]
 }
 
 fn kind_of(name: &'static str) -> EntityTypeName {
@@ -116,6 +139,7 @@ impl Words {
             modes: all("Mode", AccessMode::ALL, AccessMode::as_str),
             statuses: all("Status", TenantStatus::ALL, TenantStatus::as_str),
             unknown: named(&kind_of("Status"), "unknown"),
+            calls: Calls::new(),
         }
     }
 
@@ -148,12 +172,13 @@ impl Words {
         let cannot = |error: &dyn std::fmt::Display| Unaskable(error.to_string());
         let principal = self.principal(question)?;
         let resource = self.resource(question)?;
-        let context = Context::from_pairs([
-            ("mutates".to_owned(), RestrictedExpression::new_bool(question.mutates)),
-            ("when_blocked".to_owned(), RestrictedExpression::new_bool(question.when_blocked)),
-            ("now".to_owned(), instant(question.now)),
-        ])
-        .map_err(|error| cannot(&error))?;
+        let context = if slice.asks_when {
+            let around = around(question.mutates, question.when_blocked);
+            let now = ("now".to_owned(), instant(question.now));
+            Context::from_pairs(around.into_iter().chain([now])).map_err(|error| cannot(&error))?
+        } else {
+            self.calls.of(question)
+        };
         let (asks, about) = (principal.uid(), resource.uid());
         let request = Request::new(asks, slice.ground.action.clone(), about, context, None);
         let known = slice.ground.entities.clone().add_entities([principal, resource], None);

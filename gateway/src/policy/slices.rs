@@ -75,6 +75,8 @@ pub(super) struct Slice {
     pub forbids: PolicySet,
     /// Published policies that can't be read any more: nobody knows whom they would refuse.
     pub unreadable: Vec<PolicyId>,
+    /// True unless no policy here looks at what time it is. To tell Cedar takes longer than most policies.
+    pub asks_when: bool,
 }
 
 /// What operators published, as far as this binary can read it.
@@ -92,6 +94,11 @@ fn is_beyond_published(ground: &Ground) -> bool {
     BEYOND_PUBLISHED.iter().any(|group| ground.is_in(group))
 }
 
+/// True if a policy may look at what time it is. In JSON an attribute's name stands as it is, however it was written.
+fn says_now(policy: &Policy) -> bool {
+    policy.to_json().map_or(true, |json| json.to_string().contains(r#""now""#))
+}
+
 /// The slices of all actions.
 #[derive(Debug, Default)]
 pub(super) struct Slices(HashMap<String, Slice>);
@@ -106,7 +113,7 @@ impl Slices {
         let nothing = Published::default();
         for ground in grounds {
             let published = if is_beyond_published(ground) { &nothing } else { published };
-            let (mut permits, mut forbids) = (PolicySet::new(), PolicySet::new());
+            let (mut permits, mut forbids, mut asks_when) = (PolicySet::new(), PolicySet::new(), false);
             for policy in builtin.iter().chain(&published.policies) {
                 if ground.concerns(&policy.action_constraint()) {
                     let side = match policy.effect() {
@@ -114,11 +121,12 @@ impl Slices {
                         Effect::Forbid => &mut forbids,
                     };
                     side.add(policy.clone()).map_err(|error| error.to_string())?;
+                    asks_when |= says_now(policy);
                 }
             }
             let unreadable = published.unreadable.iter().filter(|(_, names)| ground.concerns(names));
             let unreadable = unreadable.map(|(policy, _)| policy.clone()).collect();
-            let slice = Slice { ground: ground.clone(), permits, forbids, unreadable };
+            let slice = Slice { ground: ground.clone(), permits, forbids, unreadable, asks_when };
             slices.insert(ground.action.id().unescaped().to_owned(), slice);
         }
         Ok(Self(slices))

@@ -4,6 +4,7 @@ mod credentials;
 mod given;
 mod published;
 mod sso;
+mod time;
 
 use std::collections::BTreeSet;
 
@@ -315,7 +316,11 @@ fn slices_decide_as_all_policies_together() {
 /// Policies are checked for what the schema says; so what they are told must be that.
 #[test]
 fn questions_are_as_the_schema_says() {
-    let authorizer = authorizer();
+    // What time it is, is told only where some policy looks at it.
+    let authorizer = with(
+        r#"@id("over") forbid (principal, action, resource) when { context.now > datetime("2100-01-01") };"#,
+    );
+    let authorizer = authorizer.unwrap();
     let validator = sources::read_schema(&Sources::builtin().schema).unwrap();
     let (schema, slices) = (validator.schema(), authorizer.slices.read().unwrap().clone());
     for endpoint in &endpoints() {

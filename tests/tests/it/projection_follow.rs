@@ -10,7 +10,7 @@ use kernel::{Position, PositionToken, ShardId};
 
 use crate::db::TestDb;
 use crate::feeds::{PATIENCE, TestFeed, eventually, fast, never_polls};
-use crate::projection_tally::{Tally, add, rows};
+use crate::projection_tally::{Tally, add, bad, rows};
 
 async fn start(db: &TestDb, tally: &Arc<Tally>, feed: &Arc<TestFeed>, settings: FollowSettings) -> Projector {
     let projections: Vec<Arc<dyn Projection>> = vec![Arc::clone(tally) as Arc<dyn Projection>];
@@ -61,6 +61,22 @@ async fn what_comes_while_a_projection_rests_shares_a_transaction_unless_somebod
     let tokens: Vec<_> = (4..=6).map(|stream| feed.append([add(stream, 1)])).collect();
     projector.wait_for("tally", tokens[2], PATIENCE).await.unwrap();
     assert_eq!(writers("456").await, 1);
+}
+
+#[tokio::test]
+async fn a_transaction_that_broke_off_leaves_nothing_behind_and_its_connection_serves_on() {
+    let (db, tally, feed) = (TestDb::new().await, Tally::new(), TestFeed::journal());
+    tally.install(&db).await;
+    let projector = start(&db, &tally, &feed, fast()).await;
+    let token = feed.append([add(1, 5), bad(2, "break off"), add(1, 7)]);
+    eventually("it tries again", async || projector.health()[0].state == FollowerState::Retrying).await;
+    // All its attempts and these readers share a pool.
+    for _ in 0..20 {
+        assert_eq!(rows(&db.server).await, []);
+    }
+    tally.mended.store(true, Ordering::SeqCst);
+    projector.wait_for("tally", token, PATIENCE).await.unwrap();
+    assert_eq!(rows(&db.server).await, [(1, 12, vec![1, 2]), (2, 1_000, vec![1])]);
 }
 
 #[tokio::test]

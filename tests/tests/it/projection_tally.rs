@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use deadpool_postgres::{Pool, Transaction};
+use deadpool_postgres::Pool;
 use engine::feed::FeedName;
-use engine::projection::{FoldError, Projection, Tables, ensure_generations, view};
+use engine::projection::{FoldError, Projection, Tables, Transaction, ensure_generations, view};
 use kernel::Envelope;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -56,7 +56,8 @@ pub fn add(stream: u128, n: i64) -> Envelope {
     envelope("tally", id(stream), "tally.added", json!({ "Add": n }))
 }
 
-/// An event that can't be folded before the projection is mended; `how`: `refuse`, `violate` or `panic`.
+/// An event that can't be folded before the projection is mended; `how`: `refuse`, `violate` or `panic`; or `break off`,
+/// for which the event is not to blame.
 pub fn bad(stream: u128, how: &str) -> Envelope {
     envelope("tally", id(stream), "tally.bad", json!({ "Bad": how }))
 }
@@ -116,6 +117,10 @@ impl Projection for Tally {
             let n = match (&event.payload["Add"], event.payload["Bad"].as_str()) {
                 (Value::Number(n), _) => n.as_i64().unwrap(),
                 (_, Some(_)) if self.mended.load(Ordering::SeqCst) => 1_000,
+                (_, Some("break off")) => {
+                    tx.execute("SELECT 1 FROM there_is_no_such_table", &[]).await?;
+                    continue;
+                }
                 // Breaks the table's CHECK.
                 (_, Some("violate")) => -1_000_000,
                 (_, Some("panic")) => panic!("the test asked for a panic"),
