@@ -215,10 +215,6 @@ impl Projection for ApplicationDirectory {
         Interest::Only(&["application"])
     }
 
-    fn overwrites(&self) -> bool {
-        true
-    }
-
     fn tables(&self) -> &'static [&'static str] {
         &["application_directory", "application_keys"]
     }

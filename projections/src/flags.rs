@@ -201,10 +201,6 @@ impl Projection for Flags {
         Interest::Only(&["tenant"])
     }
 
-    fn overwrites(&self) -> bool {
-        true
-    }
-
     fn tables(&self) -> &'static [&'static str] {
         &["flags", "tenant_applications"]
     }

@@ -159,10 +159,6 @@ impl Projection for MembershipDirectory {
         Interest::Only(&["membership"])
     }
 
-    fn overwrites(&self) -> bool {
-        true
-    }
-
     fn tables(&self) -> &'static [&'static str] {
         &["membership_directory"]
     }

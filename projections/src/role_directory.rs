@@ -118,10 +118,6 @@ impl Projection for RoleDirectory {
         Interest::Only(&["role", "tenant"])
     }
 
-    fn overwrites(&self) -> bool {
-        true
-    }
-
     fn tables(&self) -> &'static [&'static str] {
         &["role_directory"]
     }

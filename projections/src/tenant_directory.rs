@@ -210,10 +210,6 @@ impl Projection for TenantDirectory {
         Interest::Only(&["tenant"])
     }
 
-    fn overwrites(&self) -> bool {
-        true
-    }
-
     fn tables(&self) -> &'static [&'static str] {
         &["tenant_directory"]
     }

@@ -188,10 +188,6 @@ impl Projection for UserDirectory {
         Interest::Only(&["user"])
     }
 
-    fn overwrites(&self) -> bool {
-        true
-    }
-
     fn tables(&self) -> &'static [&'static str] {
         &["user_directory"]
     }

@@ -14,9 +14,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::feed::{Feed, FeedError, Interest, Read, Told, read_up_to_trouble};
 
-/// How much longer than its transactions a read model whose rows are overwritten rests.
-const REST_FACTOR: u32 = 4;
-
 /// How a follower reads and retries.
 #[derive(Clone, Copy, Debug)]
 pub struct FollowSettings {
@@ -27,8 +24,6 @@ pub struct FollowSettings {
     /// How long a read model rests after it began a transaction, while nobody waits for what it does not show yet: what
     /// comes meanwhile shares the next one.
     pub rest: Duration,
-    /// One whose rows are overwritten rests four times as long as its last transaction took if that is more, up to this.
-    pub rest_max: Duration,
     /// The first wait after an error; it doubles with each further one.
     pub retry_min: Duration,
     pub retry_max: Duration,
@@ -40,7 +35,6 @@ impl Default for FollowSettings {
             poll: Duration::from_millis(250),
             batch_events_max: 4_096,
             rest: Duration::from_millis(30),
-            rest_max: Duration::from_millis(250),
             retry_min: Duration::from_millis(50),
             retry_max: Duration::from_secs(5),
         }
@@ -48,11 +42,6 @@ impl Default for FollowSettings {
 }
 
 impl FollowSettings {
-    /// How long a read model rests from the beginning of a transaction on.
-    pub(crate) fn rest_after(&self, took: Duration, overwrites: bool) -> Duration {
-        if overwrites { self.rest.max((took * REST_FACTOR).min(self.rest_max)) } else { self.rest }
-    }
-
     /// How long to wait after the n-th failure in a row, from 1.
     pub(crate) fn backoff(&self, failures: u32) -> Duration {
         self.retry_min.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(self.retry_max)
@@ -191,18 +180,5 @@ impl Subscription {
                 return;
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_overwritten_is_written_less_often_the_longer_it_takes_and_what_is_added_as_soon_as_ever() {
-        let settings = FollowSettings::default();
-        let rests = |ms, overwrites| settings.rest_after(Duration::from_millis(ms), overwrites).as_millis();
-        assert_eq!([0, 7, 20, 1_000].map(|ms| rests(ms, true)), [30, 30, 80, 250]);
-        assert_eq!([0, 7, 20, 1_000].map(|ms| rests(ms, false)), [30; 4]);
     }
 }

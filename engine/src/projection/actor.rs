@@ -124,8 +124,7 @@ impl ProjectionWork {
         let folded = self.fold(&serving, &batch).await?;
         // Who has to catch up doesn't rest.
         if !self.subscription.is_behind() && matches!(folded, Folded::Advanced { .. }) {
-            let rest = self.settings.rest_after(begun_at.elapsed(), self.projection.overwrites());
-            self.rests_until = begun_at + rest;
+            self.rests_until = begun_at + self.settings.rest;
         }
         self.folded(serving.generation, folded);
         // Readers are told before the former generation is fed.

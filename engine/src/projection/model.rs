@@ -40,12 +40,6 @@ pub trait Projection: Send + Sync + 'static {
     /// `{name:suffix}` for an unqualified name made of it, such as an index's.
     fn sql(&self) -> &'static str;
 
-    /// True if later events overwrite what earlier ones wrote: then few large transactions are less work than many small
-    /// ones, and under load it rests longer between two. See [`FollowSettings`](super::FollowSettings).
-    fn overwrites(&self) -> bool {
-        false
-    }
-
     /// True if security depends on it: then nothing is ever parked, and it stops at an event it can't fold.
     fn fails_closed(&self) -> bool {
         false

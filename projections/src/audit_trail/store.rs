@@ -1,71 +1,25 @@
 //! How entries are written: there is one for each command, so that this is the dearest write of all read models.
 
 use std::collections::BTreeSet;
-use std::pin::pin;
 
 use engine::projection::{FoldError, Transaction};
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::{ToSql, Type};
 
 use super::{AuditRow, FORGOTTEN};
 
-/// From so many entries on they are copied: that takes two answers more, and less for each of them.
-const COPIED_FROM: usize = 64;
-
-const COLUMNS: [(&str, Type); 20] = [
-    ("id", Type::UUID),
-    ("recorded_at", Type::TIMESTAMPTZ),
-    ("actor", Type::TEXT),
-    ("actor_kind", Type::TEXT),
-    ("role", Type::TEXT),
-    ("scopes", Type::TEXT_ARRAY),
-    ("tenant", Type::UUID),
-    ("action", Type::TEXT),
-    ("resource_type", Type::TEXT),
-    ("resource_id", Type::TEXT),
-    ("outcome", Type::TEXT),
-    ("status", Type::INT4),
-    ("code", Type::TEXT),
-    ("detail", Type::TEXT),
-    ("count", Type::INT8),
-    ("event_id", Type::UUID),
-    ("event_type", Type::TEXT),
-    ("correlation_id", Type::UUID),
-    ("address", Type::TEXT),
-    ("user_agent", Type::TEXT),
-];
-
-/// Writes entries. Where people who were forgotten came from is left out, also of what comes after the event that forgot
-/// them: a request that was under way then may be told of later.
+/// Writes entries, column by column. Where people who were forgotten came from is left out, also of what comes after the
+/// event that forgot them: a request that was under way then may be told of later.
 pub(super) async fn store(tx: &Transaction<'_>, table: &str, rows: &[AuditRow]) -> Result<(), FoldError> {
-    match rows.len() {
-        0 => Ok(()),
-        1..COPIED_FROM => insert(tx, table, rows).await,
-        _ => copy(tx, table, rows).await,
+    if rows.is_empty() {
+        return Ok(());
     }
-}
-
-/// Of whom entries say where they came from.
-fn told(rows: &[AuditRow]) -> Vec<&String> {
-    let told = rows.iter().filter(|row| row.address.is_some() || row.user_agent.is_some());
-    told.map(|row| &row.actor).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-/// The query behind both ways to find out who was forgotten; the actors are its parameter.
-fn forgotten(table: &str, actors: &str) -> String {
-    format!(
-        "SELECT DISTINCT resource_id FROM {table} WHERE event_type = '{FORGOTTEN}' AND resource_id = ANY ({actors})"
-    )
-}
-
-/// In one statement, column by column.
-async fn insert(tx: &Transaction<'_>, table: &str, rows: &[AuditRow]) -> Result<(), FoldError> {
     fn column<'a, T>(rows: &'a [AuditRow], value: impl FnMut(&'a AuditRow) -> T) -> Vec<T> {
         rows.iter().map(value).collect()
     }
-    let forgotten = forgotten(table, "$21");
+    let told = rows.iter().filter(|row| row.address.is_some() || row.user_agent.is_some());
+    let told: BTreeSet<&String> = told.map(|row| &row.actor).collect();
     let sql = format!(
-        "WITH forgotten AS ({forgotten}) \
+        "WITH forgotten AS (SELECT DISTINCT resource_id FROM {table} \
+         WHERE event_type = '{FORGOTTEN}' AND resource_id = ANY ($21)) \
          INSERT INTO {table} (id, recorded_at, actor, actor_kind, role, scopes, tenant, action, resource_type, resource_id, \
          outcome, status, code, detail, count, event_id, event_type, correlation_id, address, user_agent) \
          SELECT t.id, recorded_at, actor, actor_kind, role, string_to_array(scopes, ' '), tenant, action, resource_type, \
@@ -103,52 +57,10 @@ async fn insert(tx: &Transaction<'_>, table: &str, rows: &[AuditRow]) -> Result<
             &column(rows, |row| row.correlation_id.0),
             &column(rows, |row| row.address.as_deref()),
             &column(rows, |row| row.user_agent.as_deref()),
-            &told(rows),
+            &told.into_iter().collect::<Vec<_>>(),
         ],
     )
     .await?;
-    Ok(())
-}
-
-/// As PostgreSQL takes many rows with the least work.
-async fn copy(tx: &Transaction<'_>, table: &str, rows: &[AuditRow]) -> Result<(), FoldError> {
-    let told = told(rows);
-    let mut gone = BTreeSet::new();
-    if !told.is_empty() {
-        let statement = tx.prepare_cached(&forgotten(table, "$1")).await?;
-        gone.extend(tx.query(&statement, &[&told]).await?.iter().map(|row| row.get::<_, String>(0)));
-    }
-    let names = COLUMNS.map(|(name, _)| name).join(", ");
-    let statement = tx.prepare_cached(&format!("COPY {table} ({names}) FROM STDIN BINARY")).await?;
-    let sink = tx.copy_in(&statement).await?;
-    let mut writer = pin!(BinaryCopyInWriter::new(sink, &COLUMNS.map(|(_, of)| of)));
-    for row in rows {
-        let from = (!gone.contains(&row.actor)).then_some(row);
-        let values: [&(dyn ToSql + Sync); COLUMNS.len()] = [
-            &row.id,
-            &row.recorded_at,
-            &row.actor,
-            &row.actor_kind.as_str(),
-            &row.role,
-            &row.scopes,
-            &row.tenant.map(|tenant| tenant.0),
-            &row.action,
-            &row.resource_type,
-            &row.resource_id,
-            &row.outcome.as_str(),
-            &row.status.map(i32::from),
-            &row.code,
-            &row.detail,
-            &row.count.cast_signed(),
-            &row.event_id.map(|event| event.0),
-            &row.event_type,
-            &row.correlation_id.0,
-            &from.and_then(|row| row.address.as_deref()),
-            &from.and_then(|row| row.user_agent.as_deref()),
-        ];
-        writer.as_mut().write(&values).await?;
-    }
-    writer.finish().await?;
     Ok(())
 }
 
