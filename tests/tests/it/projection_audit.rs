@@ -3,14 +3,14 @@
 use engine::audit::AuditOutcome;
 use engine::feed::FeedName;
 use futures::TryStreamExt;
-use kernel::{ActorKind, Envelope, Origin, SessionId};
+use kernel::{Actor, ActorKind, Envelope, Origin, SessionId};
 use projections::{AuditRange, AuditRow, AuditTrail, Scope};
 use schemas::events::UserEvent;
 use schemas::values::{LoginMethod, Plan, RiskReason};
 use uuid::Uuid;
 
 use crate::feeds::{PATIENCE, at};
-use crate::projection_world::{World, provisioned, refused, registered, suspended, tenant, to_user};
+use crate::projection_world::{World, person, provisioned, refused, registered, suspended, tenant, to_user};
 
 async fn trail(world: &World, scope: Scope, range: AuditRange) -> Vec<AuditRow> {
     let query = AuditTrail::LIST.query([], Some("recorded_at"), Some(200), None).unwrap();
@@ -151,4 +151,28 @@ async fn an_unusual_login_says_why_though_its_command_has_another_event_first() 
         ];
         assert_eq!(told, expected, "together: {together}");
     }
+}
+
+/// Of what was told before, in one go with it, and afterwards, as of a request that was under way.
+#[tokio::test]
+async fn where_somebody_came_from_is_forgotten_with_them_whenever_it_is_told() {
+    let world = World::new().await;
+    let by = |n: u128| {
+        let mut event = suspended(7, "unpaid");
+        let metadata = std::sync::Arc::make_mut(&mut event.metadata);
+        metadata.actor = Actor { kind: ActorKind::User, id: person(n).to_string() };
+        metadata.origin =
+            Origin { address: Some("192.0.2.1".to_owned()), user_agent: Some("curl/8".to_owned()) };
+        event
+    };
+    world.happens([registered(1, "ann@acme.example", "Sato"), by(1)]).await;
+    world.happens([by(1), to_user(1, UserEvent::SubjectForgotten {}), by(1), by(2)]).await;
+    world.happens([by(1), by(2)]).await;
+    let rows = trail(&world, Scope::Platform, AuditRange::default()).await;
+    let told = |n: u128| -> Vec<bool> {
+        let of = rows.iter().filter(|row| row.actor == person(n).to_string());
+        of.map(|row| row.address.is_some() || row.user_agent.is_some()).collect()
+    };
+    assert_eq!(told(1), [false; 4]);
+    assert_eq!(told(2), [true; 2]);
 }
