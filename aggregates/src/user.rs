@@ -2,6 +2,7 @@
 //! person (REQUIREMENTS §12, ruling 10).
 
 mod passkeys;
+mod registration;
 mod sign_in;
 mod tokens;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use passkeys::{
     Assertion, CREDENTIAL_CLAIM, NewPasskey, PASSKEYS_MAX, Passkey, PasskeyCommand, Passkeys,
 };
+pub use registration::Asked;
 pub use sign_in::{
     ChallengeLogin, Checked, DEVICES_MAX, LogIn, MailedCode, REFRESH_GRACE, SESSIONS_MAX, SSO_SESSIONS_MAX,
     SecondFactor, Session, SignIn, TOTP_DIGITS, TOTP_STEP_S, Totp, is_unusual,
@@ -45,16 +47,10 @@ pub struct Existing {
     pub disabled: bool,
     /// Nothing personal is known any more, and nothing may be wished.
     pub forgotten: bool,
+    /// How many events there were that [`UserEvent::alters_profile`].
+    pub revision: u64,
     pub sign_in: SignIn,
     pub tokens: Tokens,
-}
-
-/// What a registration says of a person.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Asked {
-    pub email: Personal<EmailAddress>,
-    pub first_name: Option<Personal<PersonName>>,
-    pub last_name: Option<Personal<PersonName>>,
 }
 
 impl User {
@@ -275,7 +271,7 @@ impl kernel::Rejection for UserRejection {
 
 impl Decider for User {
     const TYPE: &'static str = "user";
-    const SNAPSHOT_VERSION: u32 = 4;
+    const SNAPSHOT_VERSION: u32 = 5;
 
     type Command = UserCommand;
     type Event = UserEvent;
@@ -410,12 +406,14 @@ impl Decider for User {
                 active: *status == UserStatus::Active,
                 disabled: *status == UserStatus::Disabled,
                 forgotten: false,
+                revision: 0,
                 sign_in: SignIn::default(),
                 tokens: Tokens::default(),
             });
         }
         // A stream begins with the registration, so there is nothing that could happen before.
         let Some(user) = self.existing.as_mut() else { return };
+        user.revision += u64::from(event.alters_profile());
         user.tokens.evolve(event);
         match event {
             UserEvent::Registered { .. } | UserEvent::TokenIssued { .. } | UserEvent::TokenRevoked { .. } => {
@@ -464,6 +462,10 @@ impl Decider for User {
         }
     }
 
+    fn revision(&self) -> Option<u64> {
+        Some(self.existing().map_or(0, |user| user.revision))
+    }
+
     fn claims(&self, event: &UserEvent) -> Vec<ClaimChange> {
         let claim =
             |mark: &Personal<EmailAddress>| mark.reveal().map(|it| Claim::new(EMAIL_CLAIM, it.as_str()));
@@ -503,29 +505,6 @@ impl Decider for User {
             | UserEvent::TokenRevoked { .. }
             | UserEvent::PasskeyUsed { .. } => Vec::new(),
         }
-    }
-}
-
-impl User {
-    fn register(
-        &self,
-        person: PersonId,
-        asked: Asked,
-        verified: bool,
-    ) -> Result<Vec<UserEvent>, UserRejection> {
-        let Some(user) = self.existing() else {
-            let Asked { email, first_name, last_name } = asked;
-            let status = if verified { UserStatus::Active } else { UserStatus::Invited };
-            return Ok(vec![UserEvent::Registered { person, email, first_name, last_name, status }]);
-        };
-        let agrees = |wished: &Option<Personal<PersonName>>, then: &Option<_>, now: &Option<_>| {
-            wished.is_none() || wished == then || wished == now
-        };
-        let same = !user.forgotten
-            && (asked.email == user.email || asked.email == user.asked.email)
-            && agrees(&asked.first_name, &user.asked.first_name, &user.first_name)
-            && agrees(&asked.last_name, &user.asked.last_name, &user.last_name);
-        if same { Ok(Vec::new()) } else { Err(UserRejection::AlreadyExists) }
     }
 }
 

@@ -23,7 +23,7 @@ pub struct CommandContext {
     pub metadata: Arc<Metadata>,
     /// `None`: nothing is stored, and a repetition is a new command.
     pub idempotency: Option<Idempotency>,
-    /// The sequence the caller last saw (`If-Match`); another one is refused.
+    /// The sequence, or revision, that the caller last saw (`If-Match`); another one is refused.
     pub expected_sequence: Option<u64>,
     /// How long it may wait before it is handed to the journal's writer. After that the answer is the outcome.
     pub deadline: Duration,
@@ -43,7 +43,7 @@ pub struct Receipt {
     /// Where the last of its events stands; `None` if it had nothing to do.
     #[serde(skip)]
     pub position: Option<PositionToken>,
-    /// The stream's sequence after it; 0 for an empty stream.
+    /// The stream's sequence after it, 0 for an empty stream; or its revision, where the decider counts one.
     pub sequence: u64,
     pub event_ids: Vec<EventId>,
     /// When the journal took it.

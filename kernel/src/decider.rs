@@ -80,6 +80,12 @@ pub trait Decider: Default + Clone + Serialize + DeserializeOwned + Debug + Send
     /// The fold. It can't fail and has no `_` arm.
     fn evolve(&mut self, event: &Self::Event);
 
+    /// What `If-Match` is compared with and `ETag` tells, for a stream of which most events are nobody's business who
+    /// changes what is shown of it. `None`: its sequence.
+    fn revision(&self) -> Option<u64> {
+        None
+    }
+
     /// The claims that `event` takes or frees, `self` being the state before it.
     fn claims(&self, event: &Self::Event) -> Vec<ClaimChange> {
         let _ = event;

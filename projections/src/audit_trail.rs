@@ -153,7 +153,7 @@ impl Projection for AuditTrail {
             }
         }
         store::forget(tx, &table, forgotten, &mut rows).await?;
-        store::store(tx, &table, &rows).await
+        store::store(tx, &table, rows).await
     }
 }
 

@@ -25,11 +25,6 @@ pub(crate) trait Entity: Serialize + DeserializeOwned + Clone + PartialEq + Send
         false
     }
 
-    /// True if the event leaves nothing but the stream's sequence: it is nobody's business who did it, and when.
-    fn only_moves(_: &Self::Event) -> bool {
-        false
-    }
-
     /// The row after an event. An event about a row that isn't there is [`missing`].
     fn fold(row: Option<Self>, event: Self::Event, envelope: &Envelope) -> Result<Self, FoldError>;
 }
@@ -54,16 +49,11 @@ pub(crate) async fn fold<E: Entity>(
     if concerned.is_empty() {
         return Ok(());
     }
-    let changes = concerned.iter().filter(|(_, event, _)| !E::only_stamps(event) && !E::only_moves(event));
+    let changes = concerned.iter().filter(|(_, event, _)| !E::only_stamps(event));
     let changed: BTreeSet<Uuid> = changes.map(|(id, _, _)| *id).collect();
-    let (to_fold, others): (Vec<_>, Vec<_>) =
+    let (to_fold, to_stamp): (Vec<_>, Vec<_>) =
         concerned.into_iter().partition(|(id, _, _)| changed.contains(id));
-    // Of several events of a row, which follow each other, the last.
-    let moved = others.iter().filter(|(_, event, _)| E::only_moves(event));
-    let moved: BTreeMap<Uuid, &Envelope> = moved.map(|(id, _, envelope)| (*id, *envelope)).collect();
-    let to_stamp: Vec<_> = others.into_iter().filter(|(_, event, _)| !E::only_moves(event)).collect();
     stamp(tx, table, to_stamp.into_iter().map(|(id, _, envelope)| (id, envelope)).collect()).await?;
-    move_on(tx, table, moved).await?;
     if to_fold.is_empty() {
         return Ok(());
     }
@@ -96,24 +86,6 @@ async fn stamp(
     let stamped = tx.execute(&statement, &[&ids, &at, &by, &sequences]).await?;
     // Of several it is not known which; alone it is the first.
     if stamped < touched.len() as u64 { missing(None, first) } else { Ok(()) }
-}
-
-/// Writes how far the streams of rows are, and nothing else.
-async fn move_on(
-    tx: &Transaction<'_>,
-    table: &str,
-    moved: BTreeMap<Uuid, &Envelope>,
-) -> Result<(), FoldError> {
-    let Some(first) = moved.values().next() else { return Ok(()) };
-    let sql = format!(
-        "UPDATE {table} AS t SET sequence = greatest(t.sequence, m.sequence) \
-         FROM unnest($1::uuid[], $2::bigint[]) AS m (id, sequence) WHERE t.id = m.id"
-    );
-    let ids: Vec<&Uuid> = moved.keys().collect();
-    let sequences: Vec<i64> = moved.values().map(|envelope| envelope.sequence.cast_signed()).collect();
-    let statement = tx.prepare_cached(&sql).await?;
-    let found = tx.execute(&statement, &[&ids, &sequences]).await?;
-    if found < moved.len() as u64 { missing(None, first) } else { Ok(()) }
 }
 
 async fn load<E: Entity>(

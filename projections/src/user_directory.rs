@@ -17,7 +17,7 @@ use crate::entity::{self, Entity, Stamp, missing};
 use crate::list::{self, Field, From, ListQuery, ListSpec, Page, QueryError, Scope, words};
 use crate::membership_directory;
 
-pub(crate) const VERSION: i32 = 1;
+pub(crate) const VERSION: i32 = 2;
 
 /// Folds people.
 pub struct UserDirectory;
@@ -36,8 +36,8 @@ pub struct UserRow {
     pub created_by: String,
     pub updated_at: DateTime<Utc>,
     pub updated_by: String,
-    /// The stream's sequence: its `ETag`.
-    pub sequence: i64,
+    /// The events that it shows, counted: its `ETag`.
+    pub revision: i64,
 }
 
 fn shown(name: &Personal<PersonName>) -> Option<String> {
@@ -51,86 +51,48 @@ impl Entity for UserRow {
         if envelope.stream.aggregate_type != "user" {
             return Ok(None);
         }
-        Ok(Some((envelope.stream.id, envelope.event()?)))
-    }
-
-    /// How and when somebody signs in is not in the row, and no business of the tenants they belong to.
-    fn only_moves(event: &Arc<UserEvent>) -> bool {
-        match &**event {
-            UserEvent::PasswordChanged { .. }
-            | UserEvent::PasswordRehashed { .. }
-            | UserEvent::PasswordResetRequested { .. }
-            | UserEvent::LoginSucceeded { .. }
-            | UserEvent::LoginChallenged { .. }
-            | UserEvent::TokenRefreshed { .. }
-            | UserEvent::RefreshReuseDetected { .. }
-            | UserEvent::SessionRevoked { .. }
-            | UserEvent::SessionsRevoked { .. }
-            | UserEvent::MfaEnrolled { .. }
-            | UserEvent::MfaVerified { .. }
-            | UserEvent::RecoveryCodesReplaced { .. }
-            | UserEvent::PasskeyAdded { .. }
-            | UserEvent::PasskeyUsed { .. }
-            | UserEvent::PasskeyRemoved { .. }
-            | UserEvent::MfaRemoved {}
-            | UserEvent::TokenIssued { .. }
-            | UserEvent::TokenRevoked { .. } => true,
-            UserEvent::Registered { .. }
-            | UserEvent::ProfileUpdated { .. }
-            | UserEvent::EmailChanged { .. }
-            | UserEvent::Activated {}
-            | UserEvent::Disabled { .. }
-            | UserEvent::Enabled {}
-            | UserEvent::SubjectForgotten {} => false,
-        }
+        let event: Arc<UserEvent> = envelope.event()?;
+        Ok(event.alters_profile().then_some((envelope.stream.id, event)))
     }
 
     fn fold(row: Option<Self>, event: Arc<UserEvent>, envelope: &Envelope) -> Result<Self, FoldError> {
         let stamp = Stamp::of(envelope);
-        if Self::only_moves(&event) {
-            let row = missing(row, envelope)?;
-            return Ok(Self { sequence: stamp.sequence, ..row });
+        if let UserEvent::Registered { person, email, first_name, last_name, status } = &*event {
+            return Ok(Self {
+                id: *person,
+                email: email.reveal().map(|email| email.as_str().to_owned()),
+                first_name: first_name.as_ref().and_then(shown),
+                last_name: last_name.as_ref().and_then(shown),
+                status: *status,
+                verified: *status == UserStatus::Active,
+                created_at: stamp.at,
+                created_by: stamp.by.clone(),
+                updated_at: stamp.at,
+                updated_by: stamp.by,
+                revision: 1,
+            });
         }
-        let mut row = match Arc::unwrap_or_clone(event) {
-            UserEvent::Registered { person, email, first_name, last_name, status } => {
-                return Ok(Self {
-                    id: person,
-                    email: email.reveal().map(|email| email.as_str().to_owned()),
-                    first_name: first_name.as_ref().and_then(shown),
-                    last_name: last_name.as_ref().and_then(shown),
-                    status,
-                    verified: status == UserStatus::Active,
-                    created_at: stamp.at,
-                    created_by: stamp.by.clone(),
-                    updated_at: stamp.at,
-                    updated_by: stamp.by,
-                    sequence: stamp.sequence,
-                });
-            }
-            event => {
-                let mut row = missing(row, envelope)?;
-                row.change(event);
-                row
-            }
-        };
-        row.updated_at = stamp.at;
-        row.updated_by = stamp.by;
-        row.sequence = stamp.sequence;
+        let mut row = missing(row, envelope)?;
+        row.revision += 1;
+        if row.change(&event) {
+            (row.updated_at, row.updated_by) = (stamp.at, stamp.by);
+        }
         Ok(row)
     }
 }
 
 impl UserRow {
-    fn change(&mut self, event: UserEvent) {
+    /// True if it is others' business, too: who did it, and when.
+    fn change(&mut self, event: &UserEvent) -> bool {
         match event {
             // The first event of the stream, folded by the caller.
             UserEvent::Registered { .. } => {}
             UserEvent::ProfileUpdated { first_name, last_name } => {
                 if let Some(name) = first_name {
-                    self.first_name = shown(&name);
+                    self.first_name = shown(name);
                 }
                 if let Some(name) = last_name {
-                    self.last_name = shown(&name);
+                    self.last_name = shown(name);
                 }
             }
             UserEvent::EmailChanged { email } => {
@@ -151,7 +113,7 @@ impl UserRow {
                 (self.email, self.first_name, self.last_name) = (None, None, None);
                 self.status = UserStatus::Disabled;
             }
-            // These only move the sequence on.
+            // How and when somebody signs in is not in the row, and no business of the tenants they belong to.
             UserEvent::PasswordChanged { .. }
             | UserEvent::PasswordRehashed { .. }
             | UserEvent::PasswordResetRequested { .. }
@@ -169,8 +131,9 @@ impl UserRow {
             | UserEvent::PasskeyRemoved { .. }
             | UserEvent::MfaRemoved {}
             | UserEvent::TokenIssued { .. }
-            | UserEvent::TokenRevoked { .. } => {}
+            | UserEvent::TokenRevoked { .. } => return false,
         }
+        true
     }
 }
 
@@ -186,6 +149,11 @@ impl Projection for UserDirectory {
 
     fn interest(&self) -> Interest {
         Interest::Only(&["user"])
+    }
+
+    /// A login alone changes nobody's row.
+    fn concerns(&self, event: &Envelope) -> bool {
+        UserRow::event(event).map_or(true, |concerned| concerned.is_some())
     }
 
     fn tables(&self) -> &'static [&'static str] {

@@ -10,7 +10,7 @@ CREATE TABLE {user_directory} (
     created_by text        NOT NULL,
     updated_at timestamptz NOT NULL,
     updated_by text        NOT NULL,
-    sequence   bigint      NOT NULL
+    revision   bigint      NOT NULL
 );
 CREATE INDEX {user_directory:created_at} ON {user_directory} (created_at, id);
 CREATE INDEX {user_directory:email} ON {user_directory} (coalesce(email, ''), id);

@@ -3,7 +3,7 @@
 use kernel::RejectionKind::{Conflict, NotFound, Rule};
 
 use super::*;
-use crate::testing::{self, Given, id, value};
+use crate::testing::{self, Given, at, id, value};
 
 fn given(events: impl IntoIterator<Item = UserEvent>) -> Given<User> {
     testing::given(events)
@@ -180,4 +180,21 @@ fn an_invited_person_is_activated_but_not_while_disabled() {
     given([registered(UserStatus::Invited), UserEvent::Disabled { reason: None }])
         .when(UserCommand::Activate)
         .then_rejected(Rule, "user_disabled");
+}
+
+/// `If-Match` on a profile: see [`UserEvent::alters_profile`].
+#[test]
+fn a_person_s_revision_moves_with_what_is_shown_of_them_and_with_nothing_else() {
+    let revision = |events: Vec<UserEvent>| given(events).state().revision();
+    let reset = UserEvent::PasswordResetRequested { token_hash: value(&"00".repeat(32)), expires_at: at(1) };
+    let used = |recovery_code| UserEvent::MfaVerified { step: None, recovery_code };
+    assert_eq!(revision(vec![]), Some(0));
+    let mut history = vec![registered(UserStatus::Invited)];
+    assert_eq!(revision(history.clone()), Some(1));
+    history.extend([reset, UserEvent::SessionsRevoked { because: SessionEnd::Logout }, used(None)]);
+    assert_eq!(revision(history.clone()), Some(1));
+    history.extend([renamed(), moved(), UserEvent::Activated {}, used(Some(value(&"11".repeat(32))))]);
+    assert_eq!(revision(history.clone()), Some(5));
+    history.extend([UserEvent::RecoveryCodesReplaced { recovery_codes: vec![] }, UserEvent::MfaRemoved {}]);
+    assert_eq!(revision(history), Some(7));
 }

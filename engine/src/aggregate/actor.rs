@@ -249,7 +249,7 @@ impl<D: Decider> State<D> {
         memory.head += events.len() as u64;
         memory.last_event = ids.last().copied().or(memory.last_event);
         let verdict = match verdict {
-            Verdict::Done { .. } => Verdict::Done { sequence: memory.head, event_ids: ids.clone() },
+            Verdict::Done { .. } => Verdict::Done { sequence: memory.revision(), event_ids: ids.clone() },
             other => other,
         };
         let outcome = outcome.map(|outcome| NewOutcome { body: stored_body(&verdict), ..outcome });
@@ -337,14 +337,15 @@ async fn decide<D: Decider>(
     command: D::Command,
     expected: Option<u64>,
 ) -> (Verdict<D::Rejection>, Vec<Fact<D::Event>>) {
+    let found = memory.revision();
     if let Some(expected) = expected
-        && expected != memory.head
+        && expected != found
     {
-        return (Verdict::Precondition { expected, found: memory.head }, Vec::new());
+        return (Verdict::Precondition { expected, found }, Vec::new());
     }
     let sink = EventSink::default();
     match memory.folded.handle(command, &(), &sink).await {
-        Ok(()) => (Verdict::Done { sequence: memory.head, event_ids: Vec::new() }, sink.collect().await),
+        Ok(()) => (Verdict::Done { sequence: found, event_ids: Vec::new() }, sink.collect().await),
         Err(rejection) => (Verdict::Rejected(rejection), Vec::new()),
     }
 }

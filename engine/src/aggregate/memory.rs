@@ -96,6 +96,11 @@ impl<D: Decider> Memory<D> {
         })
     }
 
+    /// What a caller knows the state by: its revision, or the sequence.
+    pub(super) fn revision(&self) -> u64 {
+        self.folded.state.revision().unwrap_or(self.head)
+    }
+
     /// Marks the state as the next snapshot if enough has happened since the last one.
     pub(super) fn propose_snapshot(&mut self, events_min: u64) {
         if self.candidate.is_none()

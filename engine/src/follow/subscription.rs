@@ -21,8 +21,8 @@ pub struct FollowSettings {
     pub poll: Duration,
     /// How many positions it looks at, or stored events it takes, at once.
     pub batch_events_max: usize,
-    /// How long a read model rests after it began a transaction, while nobody waits for what it does not show yet: what
-    /// comes meanwhile shares the next one.
+    /// How long a read model rests after it took what came, while nobody waits for what it does not show yet: what comes
+    /// meanwhile shares the next transaction.
     pub rest: Duration,
     /// The first wait after an error; it doubles with each further one.
     pub retry_min: Duration,
@@ -34,7 +34,7 @@ impl Default for FollowSettings {
         Self {
             poll: Duration::from_millis(250),
             batch_events_max: 4_096,
-            rest: Duration::from_millis(30),
+            rest: Duration::from_millis(40),
             retry_min: Duration::from_millis(50),
             retry_max: Duration::from_secs(5),
         }
@@ -42,6 +42,12 @@ impl Default for FollowSettings {
 }
 
 impl FollowSettings {
+    /// How often a follower writes down how far it passed what does not concern it, while there is more: so much it looks
+    /// at again after a crash. Once nothing comes it writes it down at once.
+    pub(crate) fn settle(&self) -> Duration {
+        self.poll * 8
+    }
+
     /// How long to wait after the n-th failure in a row, from 1.
     pub(crate) fn backoff(&self, failures: u32) -> Duration {
         self.retry_min.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(self.retry_max)

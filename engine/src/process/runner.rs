@@ -146,7 +146,9 @@ impl ProcessWork {
                 return Ok(());
             }
         }
-        if through == at.position || self.stop.is_cancelled() || self.saved_at.elapsed() > self.settings.poll
+        if through == at.position
+            || self.stop.is_cancelled()
+            || self.saved_at.elapsed() > self.settings.settle()
         {
             self.save(through).await?;
         } else {

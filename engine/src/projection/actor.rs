@@ -112,7 +112,7 @@ impl ProjectionWork {
 
     async fn try_step(&mut self) -> Result<(), Trouble> {
         // A swap or a drop in another process is noticed by the fold itself; a new former generation only by looking.
-        if self.loaded_at.is_none_or(|then| then.elapsed() > self.settings.poll * 4) {
+        if self.loaded_at.is_none_or(|then| then.elapsed() > self.settings.poll * 20) {
             self.load().await?;
         }
         let Some(serving) = self.fed.first().copied() else { return Err(Trouble::NothingServes) };
@@ -123,7 +123,7 @@ impl ProjectionWork {
         let begun_at = Instant::now();
         let folded = self.fold(&serving, &batch).await?;
         // Who has to catch up doesn't rest.
-        if !self.subscription.is_behind() && matches!(folded, Folded::Advanced { .. }) {
+        if !self.subscription.is_behind() && !is_quiet && folded != Folded::Moved {
             self.rests_until = begun_at + self.settings.rest;
         }
         self.folded(serving.generation, folded);
@@ -143,7 +143,7 @@ impl ProjectionWork {
             }
         }
         self.publish();
-        if is_quiet || self.settled_at.elapsed() > self.settings.poll {
+        if is_quiet || self.settled_at.elapsed() > self.settings.settle() {
             self.settle().await?;
         }
         Ok(())
@@ -203,6 +203,7 @@ impl ProjectionWork {
             state: fed.state,
             feed: self.subscription.feed().name(),
             shard: self.subscription.feed().shard(),
+            parked: fed.dead_letters > 0,
         }
     }
 
@@ -250,11 +251,12 @@ impl ProjectionWork {
         match batch {
             Batch::Events(Read { events, through, .. }) => {
                 let news = &events[events.partition_point(|event| event.position <= fed.position)..];
+                let news = target.concerning(news);
                 if news.is_empty() {
                     return Ok(Folded::Passed { position: fed.position.max(*through) });
                 }
                 let started_at = Instant::now();
-                let folded = target.fold(&self.pool, fed.stored, news, *through).await?;
+                let folded = target.fold(&self.pool, fed.stored, &news, *through).await?;
                 metrics::histogram!(telemetry::BATCH_DURATION_SECONDS, "projection" => self.projection.name())
                     .record(started_at.elapsed());
                 metrics::counter!(telemetry::EVENTS, "projection" => self.projection.name())

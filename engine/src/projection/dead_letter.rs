@@ -1,15 +1,16 @@
 //! Parked events: what could not be folded, and the later events of the same streams.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
-use kernel::{Position, ShardId};
+use kernel::{Envelope, Position, ShardId};
 use serde::Serialize;
 
 use super::fold::{FoldFailure, Target, as_bigint};
 use super::generation::{Generation, generations};
-use super::model::{Feeds, Projection};
+use super::model::{Feeds, FoldError, Projection};
 use super::transaction::Transaction;
 use crate::feed::{FeedError, FeedName, Interest};
 
@@ -131,6 +132,15 @@ enum Replayed {
     Failed,
 }
 
+async fn fold_one(
+    target: &Target<'_>,
+    tx: &Transaction<'_>,
+    events: &[Arc<Envelope>],
+) -> Result<(), FoldError> {
+    target.apply(tx, events).await?;
+    tx.commit().await.map_err(FoldError::Database)
+}
+
 async fn replay_one(
     pool: &Pool,
     feeds: &Feeds,
@@ -146,6 +156,7 @@ async fn replay_one(
         state: generation.state,
         feed: name,
         shard: letter.shard,
+        parked: true,
     };
     let events = match feed.read(Position(letter.position.0 - 1), 1, Interest::All).await {
         Ok(read) => Ok(read.events),
@@ -154,8 +165,7 @@ async fn replay_one(
     };
     let mut client = pool.get().await?;
     let tx = Transaction::over(&mut client);
-    let ((), locked) = futures::try_join!(tx.begin(), target.lock(&tx, None))?;
-    if locked.is_none() {
+    if target.lock(&tx, None).await?.is_none() {
         return Ok(Replayed::Gone);
     }
     let key =
@@ -174,11 +184,8 @@ async fn replay_one(
     }
     let reason = match events {
         Err(reason) => reason,
-        Ok(events) => match target.apply(&tx, &events).await {
-            Ok(()) => {
-                tx.commit().await?;
-                return Ok(Replayed::Folded);
-            }
+        Ok(events) => match fold_one(&target, &tx, &events).await {
+            Ok(()) => return Ok(Replayed::Folded),
             Err(error) if error.is_the_events_fault() => error.reason(),
             Err(error) => return Err(DeadLetterError::Fold(FoldFailure::Fold(error).to_string())),
         },

@@ -135,12 +135,13 @@ impl<'a> Filler<'a> {
         total: u64,
         done: &mut u64,
     ) -> Result<(), FillError> {
-        let checkpoint = Target {
+        let mut checkpoint = Target {
             projection: self.projection,
             generation: self.generation.number,
             state: self.generation.state,
             feed: feed.name(),
             shard: feed.shard(),
+            parked: false,
         };
         let (of, window) = (self.projection.interest(), self.batch_events);
         let mut ahead = ReadAhead::new(Arc::clone(feed), of, window, position, target);
@@ -148,6 +149,7 @@ impl<'a> Filler<'a> {
             let before = position;
             let folded = match ahead.next().await {
                 Ok(Some(Read { events, through, .. })) => {
+                    let events = checkpoint.concerning(&events);
                     checkpoint.fold(self.owner, position, &events, through).await?
                 }
                 Ok(None) => return Err(FillError::Fold(format!("{} ends before {target}", feed.name()))),
@@ -160,7 +162,10 @@ impl<'a> Filler<'a> {
                 Err(error) => return Err(error.into()),
             };
             position = match folded {
-                Folded::Advanced { position, .. } => position,
+                Folded::Advanced { position, dead_letters } => {
+                    checkpoint.parked = dead_letters > 0;
+                    position
+                }
                 // Somebody else fills it too: go on from there.
                 Folded::Moved | Folded::Passed { .. } => self.open(feed.as_ref()).await?,
             };

@@ -33,6 +33,8 @@ pub(crate) struct Target<'a> {
     pub state: GenerationState,
     pub feed: FeedName,
     pub shard: ShardId,
+    /// Streams were parked when it was looked last.
+    pub parked: bool,
 }
 
 #[derive(Debug, PartialEq)]
@@ -72,30 +74,51 @@ pub(crate) struct Locked {
     pub dead_letters: u64,
 }
 
+/// A statement of its own after the lock: it sees what was committed while the lock was waited for.
+const LOCK: &str = "SELECT position, set_config('synchronous_commit', 'off', true) FROM projection_checkpoint \
+     WHERE projection = $1 AND version = $2 AND generation = $3 AND feed = $4 AND shard = $5 FOR UPDATE";
+const LOOK: &str = "SELECT g.state, d.streams, d.letters FROM projection_generation AS g, \
+     LATERAL (SELECT coalesce(array_agg(DISTINCT aggregate_type || '/' || aggregate_id), '{}') AS streams, \
+                     count(*) AS letters FROM projection_dead_letter \
+              WHERE projection = $1 AND version = $2 AND generation = $3 AND feed = $4 AND shard = $5) AS d \
+     WHERE g.projection = $1 AND g.version = $2 AND g.generation = $3";
+
+/// How a batch is folded.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// As if no stream were parked, so that the fold need not wait for the lock's answer. As a rule that is so.
+    AtOnce,
+    /// Without the streams that are parked.
+    Sorted,
+    /// An event that can't be folded is looked for.
+    Searching,
+}
+
 impl Target<'_> {
-    /// Locks the checkpoint if it stands where it is expected. `at`: `None` for wherever it stands.
+    /// Begins, and locks the checkpoint if it stands where it is expected. `at`: `None` for wherever it stands.
     pub async fn lock(
         &self,
         tx: &Transaction<'_>,
         at: Option<Position>,
     ) -> Result<Option<Locked>, tokio_postgres::Error> {
+        self.prepare(tx).await?;
+        futures::try_join!(tx.begin(), self.locked(tx, at)).map(|((), locked)| locked)
+    }
+
+    /// Of prepared statements nothing but the answer is waited for.
+    async fn prepare(&self, tx: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+        tx.prepare_cached(LOCK).await?;
+        tx.prepare_cached(LOOK).await?;
+        Ok(())
+    }
+
+    async fn locked(
+        &self,
+        tx: &Transaction<'_>,
+        at: Option<Position>,
+    ) -> Result<Option<Locked>, tokio_postgres::Error> {
         let (name, version) = (self.projection.name(), self.projection.version());
-        let lock = tx
-            .prepare_cached(
-                "SELECT position, set_config('synchronous_commit', 'off', true) FROM projection_checkpoint \
-                 WHERE projection = $1 AND version = $2 AND generation = $3 AND feed = $4 AND shard = $5 FOR UPDATE",
-            )
-            .await?;
-        // A statement of its own: it sees what was committed while the lock was waited for.
-        let look = tx
-            .prepare_cached(
-                "SELECT g.state, d.streams, d.letters FROM projection_generation AS g, \
-                 LATERAL (SELECT coalesce(array_agg(DISTINCT aggregate_type || '/' || aggregate_id), '{}') AS streams, \
-                                 count(*) AS letters FROM projection_dead_letter \
-                          WHERE projection = $1 AND version = $2 AND generation = $3 AND feed = $4 AND shard = $5) AS d \
-                 WHERE g.projection = $1 AND g.version = $2 AND g.generation = $3",
-            )
-            .await?;
+        let (lock, look) = (tx.prepare_cached(LOCK).await?, tx.prepare_cached(LOOK).await?);
         let feed = self.feed.as_str();
         let key: [&(dyn ToSql + Sync); 5] = [&name, &version, &self.generation, &feed, &self.shard.0];
         // Sent together, carried out one after the other.
@@ -151,6 +174,15 @@ impl Target<'_> {
         Ok(())
     }
 
+    /// Those of some events that concern the projection.
+    pub fn concerning<'e>(&self, events: &'e [Arc<Envelope>]) -> Cow<'e, [Arc<Envelope>]> {
+        let concerns = |event: &Arc<Envelope>| self.projection.concerns(event);
+        if events.iter().all(concerns) {
+            return Cow::Borrowed(events);
+        }
+        Cow::Owned(events.iter().filter(|event| concerns(event)).map(Arc::clone).collect())
+    }
+
     /// Folds the events that concern the projection between a checkpoint and `through`: all of them, parts of one event
     /// together. Without any, only the checkpoint moves.
     pub async fn fold(
@@ -161,38 +193,53 @@ impl Target<'_> {
         through: Position,
     ) -> Result<Folded, FoldFailure> {
         let mut client = pool.get().await?;
-        // At first all at once; an event that can't be folded is looked for only if there is one.
-        let mut search = false;
+        let mut way = if self.parked { Way::Sorted } else { Way::AtOnce };
         loop {
             let tx = Transaction::over(&mut client);
-            let ((), Some(locked)) = futures::try_join!(tx.begin(), self.lock(&tx, Some(after)))? else {
-                return Ok(Folded::Moved);
-            };
+            self.prepare(&tx).await?;
+            // Sent together, carried out one after the other.
+            let (begun, locked, applied) = futures::join!(tx.begin(), self.locked(&tx, Some(after)), async {
+                if way == Way::AtOnce { self.apply(&tx, events).await } else { Ok(()) }
+            });
+            begun?;
+            // If it was dropped or moved, that is why its tables are not there.
+            let Some(locked) = locked? else { return Ok(Folded::Moved) };
+            if way == Way::AtOnce && !locked.parked.is_empty() {
+                way = Way::Sorted;
+                continue;
+            }
             let mut sorting = Sorting { parked: locked.parked, letters: Vec::new() };
-            if search {
-                if let Some(letter) = self.fold_searching(&tx, events, &mut sorting).await? {
-                    // It never goes past this one, but up to it.
-                    let before = Position(letter.position.0.saturating_sub(1));
-                    if before <= after {
-                        return Err(letter.into_stuck());
+            let folded = match way {
+                Way::AtOnce => applied,
+                Way::Sorted => self.apply(&tx, &sorting.sort(events)).await,
+                Way::Searching => {
+                    if let Some(letter) = self.fold_searching(&tx, events, &mut sorting).await? {
+                        // It never goes past this one, but up to it.
+                        let before = Position(letter.position.0.saturating_sub(1));
+                        if before <= after {
+                            return Err(letter.into_stuck());
+                        }
+                        self.commit(tx, before).await?;
+                        return Ok(Folded::Advanced { position: before, dead_letters: locked.dead_letters });
                     }
-                    self.commit(tx, before).await?;
-                    return Ok(Folded::Advanced { position: before, dead_letters: locked.dead_letters });
+                    Ok(())
                 }
-            } else {
-                match self.apply(&tx, &sorting.sort(events)).await {
-                    Err(error) if error.is_the_events_fault() => {
-                        tx.rollback().await?;
-                        search = true;
-                        continue;
-                    }
-                    result => result?,
+            };
+            let folded = match folded {
+                Ok(()) => {
+                    self.park(&tx, &sorting.letters).await?;
+                    self.commit(tx, through).await.map_err(FoldError::Database)
+                }
+                refused => refused,
+            };
+            match folded {
+                Err(error) if error.is_the_events_fault() && way != Way::Searching => way = Way::Searching,
+                folded => {
+                    folded?;
+                    let dead_letters = locked.dead_letters + sorting.letters.len() as u64;
+                    return Ok(Folded::Advanced { position: through, dead_letters });
                 }
             }
-            self.park(&tx, &sorting.letters).await?;
-            self.commit(tx, through).await?;
-            let dead_letters = locked.dead_letters + sorting.letters.len() as u64;
-            return Ok(Folded::Advanced { position: through, dead_letters });
         }
     }
 
@@ -208,9 +255,7 @@ impl Target<'_> {
         }
         let mut client = pool.get().await?;
         let tx = Transaction::over(&mut client);
-        let ((), Some(locked)) = futures::try_join!(tx.begin(), self.lock(&tx, Some(after)))? else {
-            return Ok(Folded::Moved);
-        };
+        let Some(locked) = self.lock(&tx, Some(after)).await? else { return Ok(Folded::Moved) };
         let position = letter.position;
         self.park(&tx, &[letter]).await?;
         self.commit(tx, position).await?;
@@ -238,8 +283,12 @@ impl Target<'_> {
                 continue;
             }
             tx.mark().await?;
-            match self.apply(tx, &here).await {
-                Ok(()) => tx.keep().await?,
+            let kept = match self.apply(tx, &here).await {
+                Ok(()) => tx.keep().await.map_err(FoldError::Database),
+                refused => refused,
+            };
+            match kept {
+                Ok(()) => {}
                 Err(error) if error.is_the_events_fault() => {
                     tx.undo().await?;
                     if range.len() == 1 {

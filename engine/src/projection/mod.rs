@@ -20,6 +20,6 @@ pub use memory::{Freshness, Memories, MemoryHandle, MemoryProjection};
 pub use model::{Feeds, FoldError, Projection, SCHEMA, Tables, view};
 pub use projector::Projector;
 pub use rebuild::{RebuildError, RebuildSettings, Rebuilt, drop_former, rebuild, rollback};
-pub use transaction::Transaction;
+pub use transaction::{Parameters, Transaction};
 
 pub use crate::follow::{FollowSettings, FollowerHealth, FollowerState, SpawnError, WaitError};

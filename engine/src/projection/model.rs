@@ -33,6 +33,13 @@ pub trait Projection: Send + Sync + 'static {
         Interest::All
     }
 
+    /// False for events of those streams that leave nothing in its tables: passing them costs no transaction. It is asked
+    /// by itself of each event, and true of what can't be decoded.
+    fn concerns(&self, event: &Envelope) -> bool {
+        let _ = event;
+        true
+    }
+
     /// The logical names of its tables; the first one is the projection's own.
     fn tables(&self) -> &'static [&'static str];
 

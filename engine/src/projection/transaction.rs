@@ -3,10 +3,15 @@
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use deadpool_postgres::ClientWrapper;
 use futures::FutureExt;
-use tokio_postgres::Error;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Statement};
+
+/// A statement's parameters, kept until it is sent.
+pub type Parameters = Vec<Box<dyn ToSql + Sync + Send>>;
 
 /// A connection within a transaction. Dropped before its commit, it is rolled back.
 ///
@@ -15,12 +20,37 @@ use tokio_postgres::Error;
 pub struct Transaction<'a> {
     client: &'a ClientWrapper,
     ended: AtomicBool,
+    last: Mutex<Option<(Statement, Parameters)>>,
 }
 
 impl<'a> Transaction<'a> {
     /// The connection is nobody else's until the transaction ends. [`Self::begin`] comes first.
     pub(crate) fn over(client: &'a mut ClientWrapper) -> Self {
-        Self { client, ended: AtomicBool::new(false) }
+        Self { client, ended: AtomicBool::new(false), last: Mutex::new(None) }
+    }
+
+    /// The last statement of a fold, if nobody looks at its answer: it goes with the commit, and if it fails there is none.
+    /// What would come after it has to be carried out before.
+    pub fn execute_last(&self, statement: Statement, parameters: Parameters) {
+        let before = self.last().replace((statement, parameters));
+        debug_assert!(before.is_none(), "there is one last statement");
+    }
+
+    fn last(&self) -> std::sync::MutexGuard<'_, Option<(Statement, Parameters)>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last statement, and one after it.
+    async fn end(&self, with: &str) -> Result<(), Error> {
+        let last = self.last().take();
+        let last = async {
+            let Some((statement, parameters)) = &last else { return Ok(0) };
+            let parameters: Vec<&(dyn ToSql + Sync)> =
+                parameters.iter().map(|parameter| &**parameter as &(dyn ToSql + Sync)).collect();
+            self.client.execute(statement, &parameters).await
+        };
+        // Sent together, carried out one after the other.
+        futures::try_join!(last, self.client.batch_execute(with)).map(drop)
     }
 
     pub(crate) async fn begin(&self) -> Result<(), Error> {
@@ -28,7 +58,7 @@ impl<'a> Transaction<'a> {
     }
 
     pub(crate) async fn commit(&self) -> Result<(), Error> {
-        self.client.batch_execute("COMMIT").await?;
+        self.end("COMMIT").await?;
         self.ended.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -45,10 +75,11 @@ impl<'a> Transaction<'a> {
     }
 
     pub(crate) async fn keep(&self) -> Result<(), Error> {
-        self.client.batch_execute("RELEASE mark").await
+        self.end("RELEASE mark").await
     }
 
     pub(crate) async fn undo(&self) -> Result<(), Error> {
+        *self.last() = None;
         self.client.batch_execute("ROLLBACK TO mark; RELEASE mark").await
     }
 }

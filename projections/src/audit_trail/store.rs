@@ -1,22 +1,19 @@
 //! How entries are written: there is one for each command, so that this is the dearest write of all read models.
 
 use std::collections::BTreeSet;
+use std::mem::take;
 
-use engine::projection::{FoldError, Transaction};
+use engine::projection::{FoldError, Parameters, Transaction};
+use tokio_postgres::types::ToSql;
 
 use super::{AuditRow, FORGOTTEN};
 
-/// Writes entries, column by column. Where people who were forgotten came from is left out, also of what comes after the
-/// event that forgot them: a request that was under way then may be told of later.
-pub(super) async fn store(tx: &Transaction<'_>, table: &str, rows: &[AuditRow]) -> Result<(), FoldError> {
+/// Writes entries, column by column, at the transaction's end. Where people who were forgotten came from is left out, also
+/// of what comes after the event that forgot them: a request that was under way then may be told of later.
+pub(super) async fn store(tx: &Transaction<'_>, table: &str, rows: Vec<AuditRow>) -> Result<(), FoldError> {
     if rows.is_empty() {
         return Ok(());
     }
-    fn column<'a, T>(rows: &'a [AuditRow], value: impl FnMut(&'a AuditRow) -> T) -> Vec<T> {
-        rows.iter().map(value).collect()
-    }
-    let told = rows.iter().filter(|row| row.address.is_some() || row.user_agent.is_some());
-    let told: BTreeSet<&String> = told.map(|row| &row.actor).collect();
     let sql = format!(
         "WITH forgotten AS (SELECT DISTINCT resource_id FROM {table} \
          WHERE event_type = '{FORGOTTEN}' AND resource_id = ANY ($21)) \
@@ -33,35 +30,47 @@ pub(super) async fn store(tx: &Transaction<'_>, table: &str, rows: &[AuditRow]) 
          LEFT JOIN forgotten AS f ON f.resource_id = t.actor"
     );
     let statement = tx.prepare_cached(&sql).await?;
-    tx.execute(
-        &statement,
-        &[
-            &column(rows, |row| row.id),
-            &column(rows, |row| row.recorded_at),
-            &column(rows, |row| &row.actor),
-            &column(rows, |row| row.actor_kind.as_str()),
-            &column(rows, |row| &row.role),
-            // A scope holds no blank: that is how events keep them too.
-            &column(rows, |row| row.scopes.join(" ")),
-            &column(rows, |row| row.tenant.map(|tenant| tenant.0)),
-            &column(rows, |row| &row.action),
-            &column(rows, |row| row.resource_type.as_deref()),
-            &column(rows, |row| row.resource_id.as_deref()),
-            &column(rows, |row| row.outcome.as_str()),
-            &column(rows, |row| row.status.map(i32::from)),
-            &column(rows, |row| row.code.as_deref()),
-            &column(rows, |row| row.detail.as_deref()),
-            &column(rows, |row| row.count.cast_signed()),
-            &column(rows, |row| row.event_id.map(|event| event.0)),
-            &column(rows, |row| row.event_type.as_deref()),
-            &column(rows, |row| row.correlation_id.0),
-            &column(rows, |row| row.address.as_deref()),
-            &column(rows, |row| row.user_agent.as_deref()),
-            &told.into_iter().collect::<Vec<_>>(),
-        ],
-    )
-    .await?;
+    tx.execute_last(statement, columns(rows));
     Ok(())
+}
+
+/// The columns of the rows, in the order of their parameters, and of whom it is told where they came from.
+fn columns(mut rows: Vec<AuditRow>) -> Parameters {
+    let told = rows.iter().filter(|row| row.address.is_some() || row.user_agent.is_some());
+    let told: BTreeSet<&String> = told.map(|row| &row.actor).collect();
+    let told: Vec<String> = told.into_iter().cloned().collect();
+    let rows = &mut rows;
+    vec![
+        column(rows, |row| row.id),
+        column(rows, |row| row.recorded_at),
+        column(rows, |row| take(&mut row.actor)),
+        column(rows, |row| row.actor_kind.as_str()),
+        column(rows, |row| take(&mut row.role)),
+        // A scope holds no blank: that is how events keep them too.
+        column(rows, |row| row.scopes.join(" ")),
+        column(rows, |row| row.tenant.map(|tenant| tenant.0)),
+        column(rows, |row| take(&mut row.action)),
+        column(rows, |row| row.resource_type.take()),
+        column(rows, |row| row.resource_id.take()),
+        column(rows, |row| row.outcome.as_str()),
+        column(rows, |row| row.status.map(i32::from)),
+        column(rows, |row| row.code.take()),
+        column(rows, |row| row.detail.take()),
+        column(rows, |row| row.count.cast_signed()),
+        column(rows, |row| row.event_id.map(|event| event.0)),
+        column(rows, |row| row.event_type.take()),
+        column(rows, |row| row.correlation_id.0),
+        column(rows, |row| row.address.take()),
+        column(rows, |row| row.user_agent.take()),
+        Box::new(told),
+    ]
+}
+
+fn column<T>(rows: &mut [AuditRow], value: impl FnMut(&mut AuditRow) -> T) -> Box<dyn ToSql + Sync + Send>
+where
+    Vec<T>: ToSql + Sync + Send + 'static,
+{
+    Box::new(rows.iter_mut().map(value).collect::<Vec<T>>())
 }
 
 /// Takes from where they came out of the entries of people whom a batch forgets, those in the table and those among it.

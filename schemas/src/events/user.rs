@@ -177,6 +177,41 @@ pub enum UserEvent {
     SubjectForgotten {},
 }
 
+impl UserEvent {
+    /// False for what only happens while somebody signs in, stays in or is let out: nothing that is shown of a person
+    /// is another after it.
+    pub fn alters_profile(&self) -> bool {
+        match self {
+            Self::Registered { .. }
+            | Self::ProfileUpdated { .. }
+            | Self::EmailChanged { .. }
+            | Self::Activated {}
+            | Self::Disabled { .. }
+            | Self::Enabled {}
+            | Self::MfaEnrolled { .. }
+            | Self::RecoveryCodesReplaced { .. }
+            | Self::MfaRemoved {}
+            | Self::PasskeyAdded { .. }
+            | Self::PasskeyRemoved { .. }
+            | Self::SubjectForgotten {} => true,
+            // One recovery code less is left.
+            Self::MfaVerified { recovery_code, .. } => recovery_code.is_some(),
+            Self::PasswordChanged { .. }
+            | Self::PasswordRehashed { .. }
+            | Self::PasswordResetRequested { .. }
+            | Self::LoginSucceeded { .. }
+            | Self::LoginChallenged { .. }
+            | Self::TokenRefreshed { .. }
+            | Self::RefreshReuseDetected { .. }
+            | Self::SessionRevoked { .. }
+            | Self::SessionsRevoked { .. }
+            | Self::PasskeyUsed { .. }
+            | Self::TokenIssued { .. }
+            | Self::TokenRevoked { .. } => false,
+        }
+    }
+}
+
 event_names! { UserEvent {
     Registered = "user.registered" v "1": "A person is known by an e-mail address.";
     ProfileUpdated = "user.profile_updated" v "1": "First or last name changed; only what changed is there.";

@@ -208,8 +208,8 @@ async fn a_forgotten_person_and_a_purged_tenant_are_found_nowhere_on_the_disk() 
 
     // It is there to be found, in what is searched; and in the journal it never stood readable.
     for (table, text) in [
-        ("read_model.user_directory_v1", MAIL),
-        ("read_model.user_directory_v1", LAST),
+        ("read_model.user_directory_v2", MAIL),
+        ("read_model.user_directory_v2", LAST),
         ("read_model.tenant_directory_v2", COMPANY),
         ("read_model.audit_trail_v3", AGENT),
     ] {
@@ -229,7 +229,7 @@ async fn a_forgotten_person_and_a_purged_tenant_are_found_nowhere_on_the_disk() 
     let path = format!("/api/operator/tenants/{tenant}");
     let shown = house.call(reqwest::Method::GET, &path, "local:1000", Value::Null).await;
     assert_eq!((&shown["name"], &shown["domain"]), (&Value::Null, &Value::Null), "{shown}");
-    for view in ["user_directory_v1", "tenant_directory_v2", "audit_trail_v3", "flags_v1"] {
+    for view in ["user_directory_v2", "tenant_directory_v2", "audit_trail_v3", "flags_v1"] {
         for text in [MAIL, FIRST, LAST, COMPANY, REASON] {
             assert_eq!(
                 rows_with(&owner_info, &format!("read_model.{view}"), text).await,
@@ -300,7 +300,7 @@ async fn who_was_forgotten_stays_forgotten_after_an_older_backup_was_restored() 
     superuser.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
     superuser.batch_execute(&format!("ALTER DATABASE backup RENAME TO {name}")).await.unwrap();
     assert!(
-        rows_with(&cluster.owner(), "read_model.user_directory_v1", MAIL).await > 0,
+        rows_with(&cluster.owner(), "read_model.user_directory_v2", MAIL).await > 0,
         "the backup is older"
     );
 
@@ -314,7 +314,7 @@ async fn who_was_forgotten_stays_forgotten_after_an_older_backup_was_restored() 
     let house = House::try_start(data, &["--accept-journal", named]).await.unwrap();
     // Nothing is waited for: it is so before anybody is served.
     for (view, text) in
-        [("user_directory_v1", MAIL), ("user_directory_v1", LAST), ("tenant_directory_v2", COMPANY)]
+        [("user_directory_v2", MAIL), ("user_directory_v2", LAST), ("tenant_directory_v2", COMPANY)]
     {
         assert_eq!(
             rows_with(&cluster.owner(), &format!("read_model.{view}"), text).await,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::app::{TestApp, TestTenant};
+use crate::http_sign_in::{Acme as SignedUp, PASSWORD, Session};
 
 struct Acme {
     app: TestApp,
@@ -338,4 +339,33 @@ async fn a_person_sees_and_rectifies_their_own_profile() {
     let nobodys = acme.app.token(Role::User, Some(acme.tenant.id));
     let refused = acme.app.get("/api/v1/users/me").by(&nobodys).send().await;
     refused.refused(403, "ERR-AUTH-403", "forbidden");
+}
+
+/// Nobody who changes a name is refused because its bearer signed in meanwhile.
+#[tokio::test]
+async fn who_signs_in_leaves_the_profile_s_tag_as_it_was_and_who_changes_it_does_not() {
+    let acme = SignedUp::new().await;
+    let session = acme.session().await;
+    let ben = acme.member(&session.access, "ben@acme.example", Role::User).await;
+    let path = format!("/api/v1/users/{ben}");
+    let show = async || {
+        let own = Session::of(&acme.log_in("ben@acme.example", PASSWORD).await.is(StatusCode::OK));
+        let theirs = acme.app.get("/api/v1/users/me").by(&own.access).send().await.is(StatusCode::OK);
+        acme.refresh(&own.refresh).await.is(StatusCode::OK);
+        acme.app.settled().await;
+        let shown = acme.app.get(&path).by(&session.access).send().await.is(StatusCode::OK);
+        assert_eq!(shown.header("etag"), theirs.header("etag"));
+        shown.header("etag").to_owned()
+    };
+    let tag = show().await;
+    assert_eq!(show().await, tag);
+    let rename = |name: &str, tag: &str| {
+        acme.app.patch(&path, json!({"first_name": name})).by(&session.access).header("if-match", tag).send()
+    };
+    let renamed = rename("Ben", &tag).await.is(StatusCode::OK);
+    rename("Bo", &tag).await.refused(412, "ERR-VAL-409", "precondition_failed");
+    assert_eq!(show().await, renamed.header("etag"));
+    // What is so already tells the tag that it has.
+    let same = rename("Ben", renamed.header("etag")).await.is(StatusCode::OK);
+    assert_eq!(same.header("etag"), renamed.header("etag"));
 }

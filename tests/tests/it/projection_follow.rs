@@ -10,7 +10,7 @@ use kernel::{Position, PositionToken, ShardId};
 
 use crate::db::TestDb;
 use crate::feeds::{PATIENCE, TestFeed, eventually, fast, never_polls};
-use crate::projection_tally::{Tally, add, bad, rows};
+use crate::projection_tally::{Tally, add, bad, idle, rows};
 
 async fn start(db: &TestDb, tally: &Arc<Tally>, feed: &Arc<TestFeed>, settings: FollowSettings) -> Projector {
     let projections: Vec<Arc<dyn Projection>> = vec![Arc::clone(tally) as Arc<dyn Projection>];
@@ -61,6 +61,30 @@ async fn what_comes_while_a_projection_rests_shares_a_transaction_unless_somebod
     let tokens: Vec<_> = (4..=6).map(|stream| feed.append([add(stream, 1)])).collect();
     projector.wait_for("tally", tokens[2], PATIENCE).await.unwrap();
     assert_eq!(writers("456").await, 1);
+}
+
+/// The projection would stumble over such an event if it were shown one, and its checkpoint would move.
+#[tokio::test]
+async fn what_leaves_nothing_in_a_read_model_is_passed_without_a_transaction() {
+    let (db, tally, feed) =
+        (TestDb::new().await, Tally::with(true, &[FeedName::Journal]), TestFeed::journal());
+    tally.install(&db).await;
+    feed.append([add(1, 5), idle(1)]);
+    // How far it passed is written down only now and then.
+    let projector = start(&db, &tally, &feed, never_polls()).await;
+    eventually("it is live", async || projector.health()[0].state == FollowerState::Live).await;
+    let written = async || -> i64 {
+        let sql = "SELECT position FROM projection_checkpoint WHERE projection = 'tally'";
+        db.server.get().await.unwrap().query_one(sql, &[]).await.unwrap().get(0)
+    };
+    for _ in 0..3 {
+        projector.wait_for("tally", feed.append([idle(1), idle(2)]), PATIENCE).await.unwrap();
+    }
+    assert_eq!(written().await, 2);
+    // Of a batch with some that concern it, it is shown those.
+    projector.wait_for("tally", feed.append([idle(2), add(1, 7), idle(1)]), PATIENCE).await.unwrap();
+    assert_eq!(written().await, 11);
+    assert_eq!(rows(&db.server).await.iter().map(|row| (row.0, row.1)).collect::<Vec<_>>(), [(1, 12)]);
 }
 
 #[tokio::test]

@@ -233,9 +233,9 @@ async fn every_list_is_answered_from_an_index() {
     assert_uses(&plan, "tenant_directory_v2_1_pkey", "a tenant's own row");
 
     for (sort, index) in [
-        ("email", "user_directory_v1_1_email"),
-        ("last_name", "user_directory_v1_1_last_name"),
-        ("-created_at", "user_directory_v1_1_created_at"),
+        ("email", "user_directory_v2_1_email"),
+        ("last_name", "user_directory_v2_1_last_name"),
+        ("-created_at", "user_directory_v2_1_created_at"),
     ] {
         let query = query(UserDirectory::LIST, &[], sort, 50);
         let plan = UserDirectory::explain(&client, Scope::Platform, &query).await.unwrap();

@@ -62,6 +62,11 @@ pub fn bad(stream: u128, how: &str) -> Envelope {
     envelope("tally", id(stream), "tally.bad", json!({ "Bad": how }))
 }
 
+/// An event that leaves nothing.
+pub fn idle(stream: u128) -> Envelope {
+    envelope("tally", id(stream), "tally.idle", json!({ "Idle": {} }))
+}
+
 /// What serves: (stream, total, the order of its events).
 pub async fn rows(pool: &Pool) -> Vec<(u128, i64, Vec<i64>)> {
     let sql = format!("SELECT id, total, seen FROM {} ORDER BY id", view("tally", 1));
@@ -97,6 +102,10 @@ impl Projection for Tally {
     fn sql(&self) -> &'static str {
         "CREATE TABLE {tally} (id uuid PRIMARY KEY, total bigint NOT NULL CHECK (total >= 0), seen bigint[] NOT NULL); \
          CREATE INDEX {tally:total} ON {tally} (total);"
+    }
+
+    fn concerns(&self, event: &Envelope) -> bool {
+        &*event.event_type != "tally.idle"
     }
 
     fn fails_closed(&self) -> bool {

@@ -19,10 +19,10 @@ use crate::view::{ProfileView, shown};
 pub async fn profile(read: Read) -> Result<Response, Problem> {
     let (person, _) = read.caller.signed_in()?;
     read.concerns("user", person);
-    let (user, sequence) = read.app.engine.look::<User>(person.0).await.map_err(|error| {
+    let (user, _) = read.app.engine.look::<User>(person.0).await.map_err(|error| {
         tracing::warn!(%error, "a person could not be looked up");
         Problem::unavailable("database")
     })?;
     let known = user.existing().ok_or_else(Problem::not_found)?;
-    Ok(shown(&read, sequence.cast_signed(), &ProfileView::of(person, known)))
+    Ok(shown(&read, known.revision.cast_signed(), &ProfileView::of(person, known)))
 }

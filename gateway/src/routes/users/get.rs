@@ -30,5 +30,5 @@ pub async fn get(Path(id): Path<Uuid>, read: Read) -> Result<Response, Problem> 
     let membership = membership.ok_or_else(Problem::not_found)?;
     let row = UserDirectory::get(&client, read.sight()?, person).await?;
     let row = row.ok_or_else(Problem::not_found)?;
-    Ok(tagged(&read, row.sequence, &UserView::of(row, membership)))
+    Ok(tagged(&read, row.revision, &UserView::of(row, membership)))
 }
