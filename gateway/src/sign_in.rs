@@ -3,6 +3,7 @@
 //! Ladder → person and hash, from the journal → the hashing pool → the person's aggregate, which decides on the hash that
 //! was verified → tokens. Unknown people go the same way, with nobody's hash (CON-SEC-009).
 
+mod acquaintances;
 pub mod risk;
 pub mod sso;
 mod tokens;
@@ -36,6 +37,7 @@ use crate::sso::{Outgoing, PrivateNetworks, Providers};
 use crate::state::App;
 use crate::tickets::{CHALLENGE_TTL, Challenge, Tickets, hash_of};
 
+use acquaintances::Acquaintances;
 pub use risk::SignInRisk;
 pub use tokens::{SessionTokens, issue, stands};
 
@@ -49,6 +51,8 @@ pub struct SignInParts {
     /// For what is asked in somebody's name, by whomever: links that are mailed, and what links are tried with.
     pub asking: Ladder,
     pub tickets: Tickets,
+    /// Found without a look at the database, if they sign in again.
+    pub acquaintances: Acquaintances,
     /// Links being made beside the request that asked for them, so many at once.
     pub links_under_way: Arc<Semaphore>,
     pub links: Links,
@@ -69,6 +73,7 @@ impl SignInParts {
             asking: Ladder::new(LadderSettings::default()),
             links_under_way: Arc::new(Semaphore::new(LINKS_UNDER_WAY_MAX)),
             tickets: Tickets::new(&keys.of_use("tickets")),
+            acquaintances: Acquaintances::default(),
             links: keys.links(),
             passkeys: RelyingParty::at(keys.tokens.issuer()),
             risk: SignInRisk::default(),
@@ -109,13 +114,48 @@ fn unreadable(error: &engine::journal::ReadError) -> Problem {
     Problem::unavailable("database")
 }
 
+/// Whom a login found.
+pub struct Found {
+    pub known: Option<Known>,
+    /// Without the look at the database that anybody else costs: a login that fails [makes up for it](Self::failed).
+    remembered: bool,
+}
+
+impl Found {
+    /// The person who holds an address; whoever signed in by it before is found in memory.
+    ///
+    /// # Errors
+    /// ERR-SYS-503
+    pub async fn by_address(app: &App, account: &[u8; 32], email: &EmailAddress) -> Result<Self, Problem> {
+        if let Some(person) = app.sign_in.acquaintances.of(account) {
+            let known = by_id(app, person).await?;
+            let known = known.filter(|known| known.state.email.reveal() == Some(email));
+            if known.is_some() {
+                return Ok(Self { known, remembered: true });
+            }
+        }
+        Ok(Self { known: by_address(app, email).await?, remembered: false })
+    }
+
+    /// Takes as long as if it had been somebody who never signed in, or nobody (CON-SEC-009).
+    pub async fn failed(&self, app: &App, email: &EmailAddress) {
+        if self.remembered {
+            // Whatever it says, the login has failed.
+            let _ = app.engine.claim_holder(&address_of(email)).await;
+        }
+    }
+}
+
+fn address_of(email: &EmailAddress) -> Claim {
+    Claim::new(user::EMAIL_CLAIM, email.as_str())
+}
+
 /// The person who holds an address. Unknown ones cost the same reads.
 ///
 /// # Errors
 /// ERR-SYS-503
 pub async fn by_address(app: &App, email: &EmailAddress) -> Result<Option<Known>, Problem> {
-    let claim = Claim::new(user::EMAIL_CLAIM, email.as_str());
-    let holder = app.engine.claim_holder(&claim).await.map_err(|error| unreadable(&error))?;
+    let holder = app.engine.claim_holder(&address_of(email)).await.map_err(|error| unreadable(&error))?;
     let id = holder.map_or_else(|| app.ids.fresh(), |stream| stream.id);
     by_id(app, PersonId(id)).await
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::app::TestApp;
 use crate::feeds::eventually;
-use crate::http_sign_in::{Acme, PASSWORD, Session};
+use crate::http_sign_in::{Acme, PASSWORD, Session, accept};
 
 /// CON-COMP-001
 #[tokio::test]
@@ -36,6 +36,9 @@ async fn whoever_wants_to_be_forgotten_leaves_every_tenant_and_opens_nothing_any
     }
     let again = acme.app.post("/api/v1/users", body).by(&owner).send().await.is(StatusCode::CREATED);
     assert_ne!(again.id(), ben, "the address is somebody's whom nobody knows");
+    accept(&acme.app, acme.tenant.id, again.id()).await;
+    let anew = Session::of(&acme.log_in("ben@people.example", PASSWORD).await);
+    assert_eq!(acme.me(&anew.access).await.is(StatusCode::OK).body["id"], again.body["id"]);
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ impl Session {
     }
 }
 
-async fn accept(app: &TestApp, tenant: Uuid, person: Uuid) -> Answer {
+pub async fn accept(app: &TestApp, tenant: Uuid, person: Uuid) -> Answer {
     let token = app.invitation(tenant, person).await;
     let body = json!({"token": token, "password": PASSWORD, "first_name": "Ann"});
     app.post("/auth/invitations/accept", body).send().await.is(StatusCode::OK)
@@ -388,6 +388,8 @@ async fn a_second_factor_is_enrolled_asked_for_and_used_up() {
     };
     confirm("000000").await.refused(422, "ERR-VAL-422", "mfa_wrong");
     let codes = confirm(&code(0)).await.is(StatusCode::OK).body;
+    let profile = || acme.app.get("/api/v1/users/me").by(&session.access);
+    let enrolled = profile().send().await.header("etag").to_owned();
     let codes = codes["recovery_codes"].as_array().expect("codes").clone();
     assert_eq!(codes.len(), 10);
     confirm(&code(1)).await.refused(409, "ERR-VAL-409", "mfa_already_set");
@@ -410,6 +412,8 @@ async fn a_second_factor_is_enrolled_asked_for_and_used_up() {
     wrong(show(json!({"code": code(1)})).await);
     let recovered = show(json!({"recovery_code": codes[0]})).await.is(StatusCode::OK);
     wrong(show(json!({"recovery_code": codes[0]})).await);
+    let left = profile().header("if-none-match", &enrolled).send().await.is(StatusCode::OK);
+    assert_eq!(left.body["recovery_codes_left"], 9);
     let forged = json!({"challenge": "AAAA", "code": code(2)});
     let forged = acme.app.post("/auth/login/mfa", forged).send().await;
     forged.refused(401, "ERR-AUTH-401", "invalid_token");

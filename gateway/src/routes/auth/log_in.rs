@@ -12,8 +12,8 @@ use crate::extract::Write;
 use crate::passwords::Password;
 use crate::problem::Problem;
 use crate::sign_in::{
-    self, Begin, Begun, SessionTokens, begin, invalid_credentials, may_try, risk, second_factor_wanted,
-    settle, tenant_of_session,
+    self, Begin, Begun, Found, SessionTokens, begin, invalid_credentials, may_try, risk,
+    second_factor_wanted, settle, tenant_of_session,
 };
 use crate::slowdown::Outcome;
 use crate::tickets::Challenge;
@@ -53,7 +53,7 @@ pub async fn log_in(mut write: Write<LogIn>) -> Result<Response, Problem> {
     let account = tickets.account(&write.body.email);
     let shown_device = write.body.device.as_deref().and_then(|text| tickets.read_device(&account, text));
     let pass = may_try(&write, account, shown_device)?;
-    let found = match sign_in::by_address(&app, &write.body.email).await {
+    let found = match Found::by_address(&app, &account, &write.body.email).await {
         Ok(found) => found,
         Err(problem) => {
             settle(&write, pass, Outcome::NotTried, None);
@@ -61,22 +61,27 @@ pub async fn log_in(mut write: Write<LogIn>) -> Result<Response, Problem> {
         }
     };
     // A device that was forgotten since, as the password was reset, is a stranger's.
-    let known_device = shown_device.filter(|device| found.as_ref().is_some_and(|known| known.has(*device)));
+    let known_device =
+        shown_device.filter(|device| found.known.as_ref().is_some_and(|known| known.has(*device)));
     let pass = if known_device == shown_device {
         pass
     } else {
         settle(&write, pass, Outcome::NotTried, None);
         may_try(&write, account, None)?
     };
-    let verified = match sign_in::verify(&app, &write.body.password, found.as_ref()).await {
+    let verified = sign_in::verify(&app, &write.body.password, found.known.as_ref()).await;
+    if !matches!(verified, Ok(Some(_))) {
+        found.failed(&app, &write.body.email).await;
+    }
+    let verified = match verified {
         Ok(verified) => verified,
         Err(problem) => {
             settle(&write, pass, Outcome::NotTried, None);
             return Err(problem);
         }
     };
-    let (Some(known), Some((checked, rehash))) = (&found, verified) else {
-        let person = found.map(|known| known.person);
+    let (Some(known), Some((checked, rehash))) = (&found.known, verified) else {
+        let person = found.known.map(|known| known.person);
         if let Some(person) = person {
             write.concerns("user", person);
         }
@@ -85,6 +90,7 @@ pub async fn log_in(mut write: Write<LogIn>) -> Result<Response, Problem> {
     };
     let person = known.person;
     settle(&write, pass, Outcome::Succeeded, Some(person));
+    app.sign_in.acquaintances.remember(account, person);
     write.concerns("user", person);
     let checked = if rehash { strengthened(&write, person.0, checked).await } else { checked };
     let asked = write.body.tenant.map(TenantId);
