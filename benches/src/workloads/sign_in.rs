@@ -40,7 +40,10 @@ pub const WORKLOAD: Workload = Workload {
 
 const DATABASE: &str = "bench_sign_in";
 const PASSWORD: &str = "correct horse battery staple";
-const PEOPLE: usize = 64;
+/// Who keep a session each, and refresh it.
+const AT_WORK: usize = 64;
+/// Who sign in: so many that nobody comes to have more sessions than people have.
+const PEOPLE: usize = 1_024;
 const SECONDS: f64 = 4.0;
 
 async fn run(bench: &Bench) -> Result<Finding> {
@@ -248,7 +251,7 @@ impl House {
     async fn refreshes(&self, time: Duration) -> Result<f64> {
         let mut sessions = Vec::new();
         let mut connection = Connection::open(&self.shipped).await?;
-        for number in 0..PEOPLE {
+        for number in 0..AT_WORK {
             let body = json!({"email": email(number), "password": PASSWORD});
             sessions.push(connection.post("/auth/login", &body).await?);
         }

@@ -4,6 +4,7 @@ use aggregates::membership::{self, Membership, MembershipCommand};
 use aggregates::{Application, ApplicationCommand, Tenant, TenantCommand, User, UserCommand};
 use anyhow::{Context, Result, ensure};
 use engine::command::CommandContext;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use gateway::api_key::ApiKey;
 use gateway::passwords::Password;
 use http_body_util::{BodyExt, Full};
@@ -12,7 +13,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Request, header};
 use hyper_util::rt::TokioIo;
 use kernel::{ApplicationId, KeyId, PersonId, PositionToken, TenantId};
-use schemas::values::{Environment, MembershipKind, Role, Scope};
+use schemas::values::{Environment, MembershipKind, PasswordHash, Role, Scope};
 use serde_json::Value;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -31,25 +32,26 @@ pub struct House {
 }
 
 impl House {
+    /// With people of one tenant. What their hash is made of is the same; to verify it costs what another's does.
     pub async fn open(bench: &Bench, algorithm: &str) -> Result<Self> {
         bench.progress.now(&format!("{PEOPLE} people, {algorithm}"));
         let shipped =
             Shipped::open(&bench.server, super::DATABASE, &["--token-algorithm", algorithm]).await?;
         let tenant = shipped.server.state.ids.fresh();
         shipped.carry_out(0, tenant, Wish::Provision).await?;
+        let hash = shipped.server.state.sign_in.hasher.hash(&Password::new(PASSWORD.to_owned())?).await?;
         let mut house = Self { shipped, tenant, people: Vec::new() };
-        for number in 0..PEOPLE {
-            house.join(number).await?;
-        }
+        let joining = stream::iter(0..PEOPLE).map(|number| house.join(number, hash.clone()));
+        let joined: Vec<(Uuid, Option<PositionToken>)> = joining.buffered(64).try_collect().await?;
+        house.known(joined.iter().filter_map(|(_, at)| *at).max_by_key(|at| at.position)).await?;
+        house.people = joined.into_iter().map(|(person, _)| person).collect();
         Ok(house)
     }
 
-    /// A person with a password, who is a member.
-    async fn join(&mut self, number: usize) -> Result<()> {
+    /// A person with a password, who is a member; and since when.
+    async fn join(&self, number: usize, hash: PasswordHash) -> Result<(Uuid, Option<PositionToken>)> {
         let state = &self.shipped.server.state;
         let person = PersonId(state.ids.fresh());
-        let password = Password::new(PASSWORD.to_owned())?;
-        let hash = state.sign_in.hasher.hash(&password).await?;
         let context = || CommandContext::new(Wish::Provision.metadata(self.tenant));
         let register = UserCommand::Register {
             person,
@@ -78,9 +80,7 @@ impl House {
         for command in [invite, MembershipCommand::Accept { token_hash: None, now }] {
             last = state.engine.dispatch::<Membership>(membership.0, command, context()).await?.position;
         }
-        self.known(last).await?;
-        self.people.push(person.0);
-        Ok(())
+        Ok((person.0, last))
     }
 
     /// A key of an application that the tenant is connected to, good for its flags.

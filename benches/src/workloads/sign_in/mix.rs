@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::house::{Connection, House, email};
-use super::{PASSWORD, PEOPLE};
+use super::{AT_WORK, PASSWORD, PEOPLE};
 use crate::load::histogram;
 use crate::load::open::{self, Pace};
 use crate::work::{Contender, Wish};
@@ -51,7 +51,7 @@ pub async fn run(house: House, warm_up: Duration, measured: Duration) -> Result<
     let tokens = tokens.collect::<Result<_>>()?;
     let mut connection = Connection::open(&house.shipped).await?;
     let mut sessions = VecDeque::new();
-    for number in 0..PEOPLE {
+    for number in 0..AT_WORK {
         let body = json!({"email": email(number), "password": PASSWORD});
         sessions.push_back(connection.post("/auth/login", &body).await?);
     }
