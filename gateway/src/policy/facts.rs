@@ -83,8 +83,11 @@ pub(super) struct Words {
     calls: Calls,
 }
 
+/// How many different things can be around a call, but for the time.
+pub(super) const AROUND: usize = 4;
+
 /// What is around each call but the time.
-struct Calls([Context; 4]);
+struct Calls([Context; AROUND]);
 
 impl Calls {
     fn new() -> Self {
@@ -94,8 +97,12 @@ impl Calls {
     }
 
     fn of(&self, question: &Question<'_>) -> Context {
-        self.0[2 * usize::from(question.mutates) + usize::from(question.when_blocked)].clone()
+        self.0[around_of(question)].clone()
     }
+}
+
+fn around_of(question: &Question<'_>) -> usize {
+    2 * usize::from(question.mutates) + usize::from(question.when_blocked)
 }
 
 fn around(mutates: bool, when_blocked: bool) -> [(String, RestrictedExpression); 2] {
@@ -161,6 +168,16 @@ impl Words {
             Resource::Tenant { .. } => &self.tenant,
         };
         (principal, resource)
+    }
+
+    /// Which of the things around calls is around this one, if nothing else is told with it: a stranger asks about what is
+    /// no tenant's, and it does not matter when.
+    pub(super) fn around_a_stranger(&self, question: &Question<'_>, slice: &Slice) -> Option<usize> {
+        let (principal, _) = self.types(question);
+        let alone = principal == self.anonymous.type_name()
+            && question.resource == Resource::Platform
+            && !slice.asks_when;
+        alone.then(|| around_of(question))
     }
 
     /// The question, and all that may be known to answer it.

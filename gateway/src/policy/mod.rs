@@ -12,7 +12,7 @@ mod slices;
 mod sources;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 pub use cedar_policy::{Effect, Policy, PolicyId};
 use cedar_policy::{Entities, PolicySet, Request, Validator};
@@ -23,7 +23,7 @@ pub use published::{PUBLISHED_MAX, PolicyMemory, PublishedPolicy};
 pub use sources::{Fault, PolicyFaults, Source, Sources};
 
 use facts::Words;
-use slices::{Ground, Published, Slices};
+use slices::{Ground, Published, Slice, Slices};
 use sources::Origin;
 use uuid::Uuid;
 
@@ -149,28 +149,44 @@ impl Authorizer {
         // What the schema does not foresee, no policy was checked for.
         let slice = slices.get(question.action).filter(|slice| slice.ground.foresees(principal, resource));
         let Some(slice) = slice else { return Decision::not_permitted() };
+        let kept = self.words.around_a_stranger(question, slice).map(|around| &slice.to_strangers[around]);
+        if let Some(decision) = kept.and_then(OnceLock::get) {
+            return decision.clone();
+        }
+        let (decision, sound) = self.weigh(question, slice);
+        if let Some(kept) = kept.filter(|_| sound) {
+            // Somebody else may have kept the same.
+            let _ = kept.set(decision.clone());
+        }
+        decision
+    }
+
+    /// Puts a question to the policies. False if something could not be evaluated: that is told each time.
+    fn weigh(&self, question: &Question<'_>, slice: &Slice) -> (Decision, bool) {
         let (request, known) = match self.words.put(question, slice) {
             Ok(put) => put,
             Err(error) => {
                 tracing::error!(%error, action = question.action, "no policy could be asked, so it is refused");
-                return Decision::not_permitted();
+                return (Decision::not_permitted(), false);
             }
         };
         let asked = Asked { authorizer: self, action: question.action, request: &request, known: &known };
         let (permits, erring) = asked.of(&slice.permits);
         if permits.is_empty() {
-            return Decision::refused(Detail::Forbidden, erring);
+            let sound = erring.is_empty();
+            return (Decision::refused(Detail::Forbidden, erring), sound);
         }
         let (mut refusing, erring_too) = asked.of(&slice.forbids);
         for policy in &slice.unreadable {
             self.erred(policy, question.action, &"it can't be read");
         }
+        let sound = erring.is_empty() && erring_too.is_empty() && slice.unreadable.is_empty();
         refusing.extend(erring.into_iter().chain(erring_too).chain(slice.unreadable.iter().cloned()));
         if refusing.is_empty() {
-            return Decision { allowed: true, determining: permits, detail: None };
+            return (Decision { allowed: true, determining: permits, detail: None }, sound);
         }
         refusing.sort();
-        Decision::refused(told(&slice.forbids, &refusing), refusing)
+        (Decision::refused(told(&slice.forbids, &refusing), refusing), sound)
     }
 
     /// Counts and tells that a policy could not be evaluated: each time in a metric, and in the log as often as its

@@ -1,11 +1,14 @@
 //! Policies by action: of each action, those that can say anything about it. The others need not be asked.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{
     ActionConstraint, Effect, Entities, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, Schema,
 };
+
+use super::decision::Decision;
+use super::facts::AROUND;
 
 /// What the schema says of an action.
 #[derive(Debug)]
@@ -77,6 +80,9 @@ pub(super) struct Slice {
     pub unreadable: Vec<PolicyId>,
     /// True unless no policy here looks at what time it is. To tell Cedar takes longer than most policies.
     pub asks_when: bool,
+    /// What strangers hear, by what is around their call ([`Words::around_a_stranger`](super::facts::Words)): while these
+    /// policies are in force it is the same each time.
+    pub to_strangers: [OnceLock<Decision>; AROUND],
 }
 
 /// What operators published, as far as this binary can read it.
@@ -126,7 +132,9 @@ impl Slices {
             }
             let unreadable = published.unreadable.iter().filter(|(_, names)| ground.concerns(names));
             let unreadable = unreadable.map(|(policy, _)| policy.clone()).collect();
-            let slice = Slice { ground: ground.clone(), permits, forbids, unreadable, asks_when };
+            let to_strangers = Default::default();
+            let slice =
+                Slice { ground: ground.clone(), permits, forbids, unreadable, asks_when, to_strangers };
             slices.insert(ground.action.id().unescaped().to_owned(), slice);
         }
         Ok(Self(slices))

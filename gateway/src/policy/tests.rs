@@ -4,6 +4,7 @@ mod credentials;
 mod given;
 mod published;
 mod sso;
+mod strangers;
 mod time;
 
 use std::collections::BTreeSet;

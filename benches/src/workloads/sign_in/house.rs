@@ -43,7 +43,7 @@ impl House {
         let mut house = Self { shipped, tenant, people: Vec::new() };
         let joining = stream::iter(0..PEOPLE).map(|number| house.join(number, hash.clone()));
         let joined: Vec<(Uuid, Option<PositionToken>)> = joining.buffered(64).try_collect().await?;
-        house.known(joined.iter().filter_map(|(_, at)| *at).max_by_key(|at| at.position)).await?;
+        house.quiet().await?;
         house.people = joined.into_iter().map(|(person, _)| person).collect();
         Ok(house)
     }
@@ -111,6 +111,23 @@ impl House {
         let connected = state.engine.dispatch::<Tenant>(self.tenant, connect, context()).await?;
         self.known(connected.position).await?;
         Ok(key)
+    }
+
+    /// Waits until nobody who follows the journal has anything left to do for those who joined: what is measured then is
+    /// theirs who sign in.
+    async fn quiet(&self) -> Result<()> {
+        let client = self.shipped.server.state.pool.get().await?;
+        let sql = "SELECT bool_and(position = (SELECT last_position FROM journal_shard)) \
+                   FROM (SELECT position FROM projection_checkpoint WHERE feed = 'journal' \
+                         UNION ALL SELECT position FROM process_checkpoint) AS followers";
+        let mut tick = tokio::time::interval(Duration::from_millis(50));
+        let quiet = async {
+            while !client.query_one(sql, &[]).await?.get::<_, bool>(0) {
+                tick.tick().await;
+            }
+            Ok(())
+        };
+        tokio::time::timeout(Duration::from_secs(120), quiet).await?
     }
 
     /// Waits until access is decided by it.
