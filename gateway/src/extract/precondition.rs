@@ -1,4 +1,5 @@
-//! `ETag`, `If-Match` and `If-None-Match` (RFC 9110, §8.8.3 and §13.1). A resource's tag is its stream's sequence.
+//! `ETag`, `If-Match` and `If-None-Match` (RFC 9110, §8.8.3 and §13.1). A resource's tag is its stream's sequence, or
+//! the revision that its decider counts.
 
 use axum::http::{HeaderMap, HeaderValue};
 

@@ -136,7 +136,13 @@ impl Projection for Tally {
                 _ => return Err(FoldError::Event("the test asked for a refusal".to_owned())),
             };
             let n = if self.wrong.load(Ordering::SeqCst) { n + 1 } else { n };
-            tx.execute(&sql, &[&event.stream.id, &n, &event.sequence.cast_signed()]).await?;
+            let (id, sequence) = (event.stream.id, event.sequence.cast_signed());
+            if events.last().is_some_and(|last| Arc::ptr_eq(last, event)) {
+                let statement = tx.prepare_cached(&sql).await?;
+                tx.execute_last(statement, vec![Box::new(id), Box::new(n), Box::new(sequence)]);
+            } else {
+                tx.execute(&sql, &[&id, &n, &sequence]).await?;
+            }
         }
         Ok(())
     }
