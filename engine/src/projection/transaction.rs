@@ -30,10 +30,20 @@ impl<'a> Transaction<'a> {
     }
 
     /// The last statement of a fold, if nobody looks at its answer: it goes with the commit, and if it fails there is none.
-    /// What would come after it has to be carried out before.
-    pub fn execute_last(&self, statement: Statement, parameters: Parameters) {
+    /// If there is another after all, this one is carried out before it.
+    ///
+    /// # Errors
+    /// The one before it fails.
+    pub async fn execute_last(&self, statement: Statement, parameters: Parameters) -> Result<(), Error> {
         let before = self.last().replace((statement, parameters));
-        debug_assert!(before.is_none(), "there is one last statement");
+        self.send(before).await
+    }
+
+    async fn send(&self, statement: Option<(Statement, Parameters)>) -> Result<(), Error> {
+        let Some((statement, parameters)) = statement else { return Ok(()) };
+        let parameters: Vec<&(dyn ToSql + Sync)> =
+            parameters.iter().map(|parameter| &**parameter as &(dyn ToSql + Sync)).collect();
+        self.client.execute(&statement, &parameters).await.map(drop)
     }
 
     fn last(&self) -> std::sync::MutexGuard<'_, Option<(Statement, Parameters)>> {
@@ -43,14 +53,8 @@ impl<'a> Transaction<'a> {
     /// The last statement, and one after it.
     async fn end(&self, with: &str) -> Result<(), Error> {
         let last = self.last().take();
-        let last = async {
-            let Some((statement, parameters)) = &last else { return Ok(0) };
-            let parameters: Vec<&(dyn ToSql + Sync)> =
-                parameters.iter().map(|parameter| &**parameter as &(dyn ToSql + Sync)).collect();
-            self.client.execute(statement, &parameters).await
-        };
         // Sent together, carried out one after the other.
-        futures::try_join!(last, self.client.batch_execute(with)).map(drop)
+        futures::try_join!(self.send(last), self.client.batch_execute(with)).map(drop)
     }
 
     pub(crate) async fn begin(&self) -> Result<(), Error> {

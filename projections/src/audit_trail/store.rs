@@ -30,8 +30,7 @@ pub(super) async fn store(tx: &Transaction<'_>, table: &str, rows: Vec<AuditRow>
          LEFT JOIN forgotten AS f ON f.resource_id = t.actor"
     );
     let statement = tx.prepare_cached(&sql).await?;
-    tx.execute_last(statement, columns(rows));
-    Ok(())
+    Ok(tx.execute_last(statement, columns(rows)).await?)
 }
 
 /// The columns of the rows, in the order of their parameters, and of whom it is told where they came from.

@@ -137,12 +137,8 @@ impl Projection for Tally {
             };
             let n = if self.wrong.load(Ordering::SeqCst) { n + 1 } else { n };
             let (id, sequence) = (event.stream.id, event.sequence.cast_signed());
-            if events.last().is_some_and(|last| Arc::ptr_eq(last, event)) {
-                let statement = tx.prepare_cached(&sql).await?;
-                tx.execute_last(statement, vec![Box::new(id), Box::new(n), Box::new(sequence)]);
-            } else {
-                tx.execute(&sql, &[&id, &n, &sequence]).await?;
-            }
+            let statement = tx.prepare_cached(&sql).await?;
+            tx.execute_last(statement, vec![Box::new(id), Box::new(n), Box::new(sequence)]).await?;
         }
         Ok(())
     }
