@@ -23,10 +23,12 @@ use crate::membership;
 
 mod beginning;
 mod capacity;
+mod flags;
 mod sso;
 
 pub use capacity::Resource;
 use capacity::{fits, within};
+pub use flags::Flags;
 pub use sso::{ConfigureSso, SSO_PROVIDERS_MAX, SsoCommand, SsoProviders, SsoRejection};
 
 /// The claim on a tenant's domain, in lower case.
@@ -59,7 +61,7 @@ pub struct Existing {
     pub mfa_required: bool,
     /// A stranger registered it, and its owner has not shown yet that the address is theirs: it is blocked.
     pub unverified: bool,
-    pub flags: BTreeMap<FlagKey, Confidential<FlagValue>>,
+    pub flags: Flags,
     /// Never empty again once there was one.
     pub owners: BTreeMap<PersonId, MembershipId>,
     pub applications: BTreeSet<ApplicationId>,
@@ -67,6 +69,8 @@ pub struct Existing {
     pub provisioning: Provisioning,
     /// Nothing the tenant supplied is known any more, and nothing may be wished.
     pub purged: bool,
+    /// What happened to it but for its flags, counted: its `ETag`.
+    pub revision: u64,
 }
 
 /// How provisioning went.
@@ -275,7 +279,7 @@ impl kernel::Rejection for TenantRejection {
 
 impl Decider for Tenant {
     const TYPE: &'static str = "tenant";
-    const SNAPSHOT_VERSION: u32 = 5;
+    const SNAPSHOT_VERSION: u32 = 6;
 
     type Command = TenantCommand;
     type Event = TenantEvent;
@@ -324,9 +328,7 @@ impl Decider for Tenant {
                 }))
             }
             TenantCommand::SetFlag { key, value } => tenant.set_flag(key, value),
-            TenantCommand::ClearFlag { key } => {
-                Ok(unless(!tenant.flags.contains_key(&key), || TenantEvent::FlagCleared { key }))
-            }
+            TenantCommand::ClearFlag { key } => Ok(tenant.clear_flag(key)),
             TenantCommand::AddOwner { person } => tenant.add_owner(person),
             TenantCommand::RemoveOwner { person, because } => tenant.remove_owner(person, because),
             TenantCommand::ConnectApplication { application } => tenant.connect(application),
@@ -358,16 +360,18 @@ impl Decider for Tenant {
                 password_policy: PasswordPolicy::DEFAULT,
                 mfa_required: false,
                 unverified: false,
-                flags: BTreeMap::new(),
+                flags: Flags::default(),
                 owners: BTreeMap::new(),
                 applications: BTreeSet::new(),
                 sso: SsoProviders::default(),
                 provisioning: Provisioning::Pending,
                 purged: false,
+                revision: 0,
             }));
         }
         // A stream begins with its provisioning, so there is nothing that could happen before.
         let Some(tenant) = self.existing.as_deref_mut() else { return };
+        tenant.revision += u64::from(event.flag().is_none());
         match event {
             TenantEvent::Provisioned(_) => {}
             TenantEvent::Updated { name, slug, domain, settings } => {
@@ -385,12 +389,8 @@ impl Decider for Tenant {
             TenantEvent::AccessModeSet { mode } => tenant.access_mode = *mode,
             TenantEvent::PasswordPolicyChanged { policy } => tenant.password_policy = *policy,
             TenantEvent::SecurityChanged { mfa_required } => tenant.mfa_required = *mfa_required,
-            TenantEvent::FlagSet { key, value } => {
-                tenant.flags.insert(key.clone(), value.clone());
-            }
-            TenantEvent::FlagCleared { key } => {
-                tenant.flags.remove(key);
-            }
+            TenantEvent::FlagSet { key, value } => tenant.flags.set(key, value),
+            TenantEvent::FlagCleared { key } => tenant.flags.clear(key),
             TenantEvent::OwnerAdded { person, membership } => {
                 tenant.owners.insert(*person, *membership);
             }
@@ -416,6 +416,21 @@ impl Decider for Tenant {
             }
             TenantEvent::SsoRemoved { provider } => tenant.sso.removed(*provider),
         }
+    }
+
+    fn part(command: &TenantCommand) -> Option<String> {
+        match command {
+            TenantCommand::SetFlag { key, .. } | TenantCommand::ClearFlag { key } => {
+                Some(key.as_str().to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// A flag is known by its own number, so that who changes one is in nobody's way who changes another, or the tenant.
+    fn revision(&self, flag: Option<&str>) -> Option<u64> {
+        let tenant = self.existing();
+        Some(tenant.map_or(0, |tenant| flag.map_or(tenant.revision, |key| tenant.flags.revision(key))))
     }
 
     fn claims(&self, event: &TenantEvent) -> Vec<ClaimChange> {
@@ -457,7 +472,7 @@ impl Existing {
         let application = self.asked.application.take();
         self.asked.application = application.map(|it| it.map_name(|_| Confidential::forgotten(of)));
         self.settings = None;
-        self.flags.clear();
+        self.flags.clear_all();
         self.sso.clear();
         self.unverified = false;
         self.purged = true;
@@ -494,23 +509,8 @@ impl Existing {
         fits(self, plan)?;
 
         let mut events = vec![TenantEvent::PlanChanged { from: self.plan, to: plan }];
-        let former: BTreeMap<_, _> = self.plan.default_flags().into_iter().collect();
-        for (key, value) in plan.default_flags() {
-            let current = self.flags.get(&key).and_then(Confidential::reveal);
-            if current.is_some() && current == former.get(&key) && current != Some(&value) {
-                events.push(TenantEvent::FlagSet { key, value: self.mark(value) });
-            }
-        }
+        events.extend(self.follow_plan(plan));
         Ok(events)
-    }
-
-    fn set_flag(&self, key: FlagKey, value: FlagValue) -> Result<Vec<TenantEvent>, TenantRejection> {
-        match self.flags.get(&key) {
-            Some(current) if current.reveal() == Some(&value) => return Ok(Vec::new()),
-            Some(_) => {}
-            None => within(Resource::Flags, self.flags.len() + 1, self.plan.limits().flags)?,
-        }
-        Ok(vec![TenantEvent::FlagSet { key, value: self.mark(value) }])
     }
 
     fn add_owner(&self, person: PersonId) -> Result<Vec<TenantEvent>, TenantRejection> {

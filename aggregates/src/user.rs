@@ -462,7 +462,7 @@ impl Decider for User {
         }
     }
 
-    fn revision(&self) -> Option<u64> {
+    fn revision(&self, _: Option<&str>) -> Option<u64> {
         Some(self.existing().map_or(0, |user| user.revision))
     }
 

@@ -80,9 +80,16 @@ pub trait Decider: Default + Clone + Serialize + DeserializeOwned + Debug + Send
     /// The fold. It can't fail and has no `_` arm.
     fn evolve(&mut self, event: &Self::Event);
 
-    /// What `If-Match` is compared with and `ETag` tells, for a stream of which most events are nobody's business who
-    /// changes what is shown of it. `None`: its sequence.
-    fn revision(&self) -> Option<u64> {
+    /// The part of it that a command changes, where callers know that part by a tag of its own, as one flag of a tenant.
+    fn part(command: &Self::Command) -> Option<String> {
+        let _ = command;
+        None
+    }
+
+    /// What `If-Match` is compared with and `ETag` tells, of a part or (`None`) of the whole, for a stream of which most
+    /// events are nobody's business who changes what is shown of it. `None`: its sequence.
+    fn revision(&self, part: Option<&str>) -> Option<u64> {
+        let _ = part;
         None
     }
 

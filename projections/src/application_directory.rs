@@ -15,8 +15,8 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::entity::{self, Entity, Stamp, missing};
-use crate::flags;
 use crate::list::{self, Field, From, ListQuery, ListSpec, Page, QueryError, Scope, SortValue, words};
+use crate::tenant_applications;
 
 const VERSION: i32 = 1;
 
@@ -235,7 +235,7 @@ impl Projection for ApplicationDirectory {
 }
 
 fn connections() -> String {
-    view("tenant_applications", flags::VERSION)
+    view("tenant_applications", tenant_applications::VERSION)
 }
 
 impl ApplicationDirectory {

@@ -1,7 +1,6 @@
 //! Read models with one row per entity: load the rows a batch changes, fold in memory, store them in one statement.
 //!
-//! So a batch costs few statements per table, however many events it has, and the fold is a pure function. Rows of which
-//! a batch changes nothing but their stamp are not read: the stamp is written, and no index with it.
+//! So a batch costs two statements per table, however many events it has, and the fold is a pure function.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,11 +18,6 @@ pub(crate) trait Entity: Serialize + DeserializeOwned + Clone + PartialEq + Send
 
     /// Which row an event concerns, and the event; `None` if it concerns none.
     fn event(envelope: &Envelope) -> Result<Option<(Uuid, Self::Event)>, FoldError>;
-
-    /// True if the event leaves nothing in a row but its [`Stamp`], as [`Entity::fold`] has it.
-    fn only_stamps(_: &Self::Event) -> bool {
-        false
-    }
 
     /// The row after an event. An event about a row that isn't there is [`missing`].
     fn fold(row: Option<Self>, event: Self::Event, envelope: &Envelope) -> Result<Self, FoldError>;
@@ -49,43 +43,13 @@ pub(crate) async fn fold<E: Entity>(
     if concerned.is_empty() {
         return Ok(());
     }
-    let changes = concerned.iter().filter(|(_, event, _)| !E::only_stamps(event));
-    let changed: BTreeSet<Uuid> = changes.map(|(id, _, _)| *id).collect();
-    let (to_fold, to_stamp): (Vec<_>, Vec<_>) =
-        concerned.into_iter().partition(|(id, _, _)| changed.contains(id));
-    stamp(tx, table, to_stamp.into_iter().map(|(id, _, envelope)| (id, envelope)).collect()).await?;
-    if to_fold.is_empty() {
-        return Ok(());
-    }
-    let mut rows = load::<E>(tx, table, changed.into_iter().collect()).await?;
-    for (id, event, envelope) in to_fold {
+    let ids: BTreeSet<Uuid> = concerned.iter().map(|(id, _, _)| *id).collect();
+    let mut rows = load::<E>(tx, table, ids.into_iter().collect()).await?;
+    for (id, event, envelope) in concerned {
         let row = E::fold(rows.remove(&id), event, envelope)?;
         rows.insert(id, row);
     }
     store(tx, table, rows.into_values().collect()).await
-}
-
-/// Writes who touched rows last; of several events of a row, which follow each other, the last.
-async fn stamp(
-    tx: &Transaction<'_>,
-    table: &str,
-    touched: BTreeMap<Uuid, &Envelope>,
-) -> Result<(), FoldError> {
-    let Some(first) = touched.values().next() else { return Ok(()) };
-    let sql = format!(
-        "UPDATE {table} AS t SET updated_at = s.at, updated_by = s.by, sequence = s.sequence \
-         FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[]) AS s (id, at, by, sequence) \
-         WHERE t.id = s.id"
-    );
-    let stamps: Vec<Stamp> = touched.values().map(|envelope| Stamp::of(envelope)).collect();
-    let ids: Vec<&Uuid> = touched.keys().collect();
-    let at: Vec<_> = stamps.iter().map(|stamp| stamp.at).collect();
-    let by: Vec<_> = stamps.iter().map(|stamp| &stamp.by).collect();
-    let sequences: Vec<_> = stamps.iter().map(|stamp| stamp.sequence).collect();
-    let statement = tx.prepare_cached(&sql).await?;
-    let stamped = tx.execute(&statement, &[&ids, &at, &by, &sequences]).await?;
-    // Of several it is not known which; alone it is the first.
-    if stamped < touched.len() as u64 { missing(None, first) } else { Ok(()) }
 }
 
 async fn load<E: Entity>(

@@ -1,4 +1,5 @@
-//! Flags in memory: what polling applications get. It goes on when it can't know whether it is current, with its age.
+//! Flags in memory: what polling applications get, and what operators see of them. It goes on when it can't know whether it
+//! is current, with its age.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,9 +22,11 @@ pub struct FlagMemory {
 /// One tenant's flags, as they are now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TenantFlags {
-    pub flags: BTreeMap<FlagKey, FlagValue>,
-    /// Changes with every change of a flag, and is the same on every node. Without quotes.
-    pub etag: String,
+    tenant: TenantId,
+    shard: ShardId,
+    pub flags: BTreeMap<FlagKey, Flag>,
+    /// How often a flag was set or cleared.
+    changes: u64,
     /// The position of the last change of a flag: the version of the set.
     pub changed_position: Position,
     /// When a flag was last changed, or the tenant was made.
@@ -31,6 +34,16 @@ pub struct TenantFlags {
     /// The applications that may poll.
     pub applications: BTreeSet<ApplicationId>,
     pub access: TenantAccess,
+}
+
+/// A flag as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flag {
+    pub value: FlagValue,
+    /// Which of the tenant's changes of flags was its last one: its `ETag` among operators.
+    pub revision: u64,
+    pub updated_at: DateTime<Utc>,
+    pub updated_by: String,
 }
 
 impl FlagMemory {
@@ -45,16 +58,13 @@ impl FlagMemory {
     }
 }
 
-fn etag(tenant: TenantId, envelope: &Envelope) -> String {
-    let text = format!("flags {tenant} {}:{}", envelope.shard.0, envelope.position);
-    hex::encode(&Sha256::digest(text.as_bytes())[..16])
-}
-
 impl TenantFlags {
     fn new(tenant: TenantId, envelope: &Envelope) -> Self {
         Self {
+            tenant,
+            shard: envelope.shard,
             flags: BTreeMap::new(),
-            etag: etag(tenant, envelope),
+            changes: 0,
             changed_position: envelope.position,
             changed_at: envelope.recorded_at,
             applications: BTreeSet::new(),
@@ -62,12 +72,25 @@ impl TenantFlags {
         }
     }
 
-    fn fold(&mut self, tenant: TenantId, event: &TenantEvent, envelope: &Envelope) {
+    /// Changes with every change of a flag, and is the same on every node. Without quotes.
+    pub fn etag(&self) -> String {
+        let text = format!("flags {} {}:{}", self.tenant, self.shard.0, self.changed_position);
+        hex::encode(&Sha256::digest(text.as_bytes())[..16])
+    }
+
+    fn fold(&mut self, event: &TenantEvent, envelope: &Envelope) {
         self.access.fold(event, envelope.position, envelope.recorded_at);
+        self.changes += u64::from(event.flag().is_some());
         match event {
             TenantEvent::FlagSet { key, value } => {
-                match value.reveal() {
-                    Some(value) => self.flags.insert(key.clone(), value.clone()),
+                let flag = value.reveal().map(|value| Flag {
+                    value: value.clone(),
+                    revision: self.changes,
+                    updated_at: envelope.recorded_at,
+                    updated_by: envelope.metadata.actor.id.clone(),
+                });
+                match flag {
+                    Some(flag) => self.flags.insert(key.clone(), flag),
                     None => self.flags.remove(key),
                 };
             }
@@ -103,7 +126,6 @@ impl TenantFlags {
             | TenantEvent::SsoUpdated { .. }
             | TenantEvent::SsoRemoved { .. } => return,
         }
-        self.etag = etag(tenant, envelope);
         self.changed_position = envelope.position;
         self.changed_at = envelope.recorded_at;
     }
@@ -135,7 +157,7 @@ impl MemoryProjection for FlagMemory {
             .entry(tenant)
             .or_insert_with(|| (envelope.shard, Arc::new(TenantFlags::new(tenant, envelope))));
         // Copied only if a poll is reading it right now.
-        Arc::make_mut(flags).fold(tenant, &event, envelope);
+        Arc::make_mut(flags).fold(&event, envelope);
         Ok(())
     }
 }

@@ -7,10 +7,10 @@ mod application_directory;
 mod audit_trail;
 mod entity;
 mod flag_memory;
-mod flags;
 mod list;
 mod membership_directory;
 mod role_directory;
+mod tenant_applications;
 mod tenant_directory;
 mod user_directory;
 
@@ -23,13 +23,13 @@ pub use access::{
 };
 pub use application_directory::{ApplicationDirectory, ApplicationRow, KeyRow, KeyStatus};
 pub use audit_trail::{AuditRange, AuditRow, AuditTrail, ExportError};
-pub use flag_memory::{FlagMemory, TenantFlags};
-pub use flags::{FlagRow, Flags};
+pub use flag_memory::{Flag, FlagMemory, TenantFlags};
 pub use list::{
     Field, FieldType, Filter, ListError, ListQuery, ListSpec, Op, Page, QueryError, Scope, Sort, SortValue,
 };
 pub use membership_directory::{MembershipDirectory, MembershipRow};
 pub use role_directory::{RoleDirectory, RoleRow};
+pub use tenant_applications::TenantApplications;
 pub use tenant_directory::{TenantDirectory, TenantRow};
 pub use user_directory::{UserDirectory, UserRow};
 
@@ -41,7 +41,7 @@ pub fn all() -> Vec<Arc<dyn Projection>> {
         Arc::new(MembershipDirectory),
         Arc::new(RoleDirectory),
         Arc::new(ApplicationDirectory),
-        Arc::new(Flags),
+        Arc::new(TenantApplications),
         Arc::new(AuditTrail),
     ]
 }

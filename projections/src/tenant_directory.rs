@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::entity::{self, Entity, Stamp, missing};
 use crate::list::{self, Field, From, ListQuery, ListSpec, Page, QueryError, Scope, SortValue, words};
 
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// Folds tenants.
 pub struct TenantDirectory;
@@ -49,8 +49,8 @@ pub struct TenantRow {
     pub created_by: String,
     pub updated_at: DateTime<Utc>,
     pub updated_by: String,
-    /// The stream's sequence: its `ETag`.
-    pub sequence: i64,
+    /// What happened to it but for its flags, counted: its `ETag`.
+    pub revision: i64,
 }
 
 impl TenantRow {
@@ -67,11 +67,8 @@ impl Entity for TenantRow {
         if envelope.stream.aggregate_type != "tenant" {
             return Ok(None);
         }
-        Ok(Some((envelope.stream.id, envelope.event()?)))
-    }
-
-    fn only_stamps(event: &Arc<TenantEvent>) -> bool {
-        matches!(**event, TenantEvent::FlagSet { .. } | TenantEvent::FlagCleared { .. })
+        let event: Arc<TenantEvent> = envelope.event()?;
+        Ok(event.flag().is_none().then_some((envelope.stream.id, event)))
     }
 
     fn fold(row: Option<Self>, event: Arc<TenantEvent>, envelope: &Envelope) -> Result<Self, FoldError> {
@@ -100,7 +97,7 @@ impl Entity for TenantRow {
                     created_by: stamp.by.clone(),
                     updated_at: stamp.at,
                     updated_by: stamp.by.clone(),
-                    sequence: stamp.sequence,
+                    revision: 0,
                 };
                 row.status = row.unsuspended();
                 row
@@ -113,7 +110,7 @@ impl Entity for TenantRow {
         };
         row.updated_at = stamp.at;
         row.updated_by = stamp.by;
-        row.sequence = stamp.sequence;
+        row.revision += 1;
         Ok(row)
     }
 }
@@ -153,7 +150,7 @@ impl TenantRow {
             }
             TenantEvent::PlanChanged { to, .. } => self.plan = to,
             TenantEvent::AccessModeSet { mode } => self.access_mode = mode,
-            // Flags have a read model of their own.
+            // Flags are read where they are polled: in memory.
             TenantEvent::FlagSet { .. } | TenantEvent::FlagCleared { .. } => {}
             // Read where they are decided on: in the stream, and in the memory of access.
             TenantEvent::PasswordPolicyChanged { .. }
@@ -208,6 +205,10 @@ impl Projection for TenantDirectory {
 
     fn interest(&self) -> Interest {
         Interest::Only(&["tenant"])
+    }
+
+    fn concerns(&self, event: &Envelope) -> bool {
+        TenantRow::event(event).map_or(true, |concerned| concerned.is_some())
     }
 
     fn tables(&self) -> &'static [&'static str] {

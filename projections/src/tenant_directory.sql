@@ -21,8 +21,8 @@ CREATE TABLE {tenant_directory} (
     created_by                 text        NOT NULL,
     updated_at                 timestamptz NOT NULL,
     updated_by                 text        NOT NULL,
-    sequence                   bigint      NOT NULL
-) WITH (fillfactor = 70); -- room to stamp a row where it is
+    revision                   bigint      NOT NULL -- what its ETag says
+);
 CREATE INDEX {tenant_directory:created_at} ON {tenant_directory} (created_at, id);
 CREATE INDEX {tenant_directory:name} ON {tenant_directory} (coalesce(name, ''), id);
 CREATE INDEX {tenant_directory:domain} ON {tenant_directory} (coalesce(domain, ''), id);

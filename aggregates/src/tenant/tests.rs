@@ -5,6 +5,8 @@ use schemas::values::{Environment, Role};
 use super::*;
 use crate::testing::{self, DAY, Given, at, id, value};
 
+mod flags;
+
 const TENANT: TenantId = TenantId(id_const(1));
 const ANN: PersonId = PersonId(id_const(2));
 const BEN: PersonId = PersonId(id_const(3));
@@ -258,32 +260,6 @@ fn access_follows_suspension_trial_and_mode() {
     assert_eq!(again.effective_access(Staff, at(0)), Active);
     let reading = given([provisioned(), TenantEvent::AccessModeSet { mode: ReadOnly }]).state();
     assert_eq!(reading.effective_access(Staff, at(0)), ReadOnly);
-}
-
-/// FR-FLAG-001
-#[test]
-fn a_flag_is_set_changed_and_cleared() {
-    given([provisioned()])
-        .when(set_flag("new-editor", true))
-        .then([flag("new-editor", true)])
-        .and_again_nothing()
-        .and()
-        .when(set_flag("new-editor", false))
-        .then([flag("new-editor", false)])
-        .and()
-        .when(TenantCommand::ClearFlag { key: value("new-editor") })
-        .then([TenantEvent::FlagCleared { key: value("new-editor") }])
-        .and_again_nothing();
-}
-
-#[test]
-fn the_plan_limits_new_flags_but_not_changes_of_old_ones() {
-    let full = || {
-        let flags = (0..Plan::Free.limits().flags).map(|number| flag(&format!("f{number}"), true));
-        given([provisioned()].into_iter().chain(flags))
-    };
-    full().when(set_flag("one-more", true)).then_rejected(Rule, "capacity");
-    full().when(set_flag("f0", false)).then([flag("f0", false)]);
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn an_invited_person_is_activated_but_not_while_disabled() {
 /// `If-Match` on a profile: see [`UserEvent::alters_profile`].
 #[test]
 fn a_person_s_revision_moves_with_what_is_shown_of_them_and_with_nothing_else() {
-    let revision = |events: Vec<UserEvent>| given(events).state().revision();
+    let revision = |events: Vec<UserEvent>| given(events).state().revision(None);
     let reset = UserEvent::PasswordResetRequested { token_hash: value(&"00".repeat(32)), expires_at: at(1) };
     let used = |recovery_code| UserEvent::MfaVerified { step: None, recovery_code };
     assert_eq!(revision(vec![]), Some(0));

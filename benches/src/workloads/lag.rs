@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 use engine::command::CommandContext;
 use engine::feed::FeedName;
 use hdrhistogram::Histogram;
-use kernel::{PositionToken, TenantId};
-use projections::Flags;
+use kernel::PositionToken;
+use projections::{AuditTrail, Scope};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use crate::contender::Shipped;
 use crate::finding::{Finding, Reached, Table, Verdict};
 use crate::load::{closed, histogram, ms, open};
 use crate::server::SETTLED;
-use crate::work::{Wish, flag_key, flag_text};
+use crate::work::Wish;
 
 pub const WORKLOAD: Workload = Workload {
     name: "lag",
@@ -34,7 +34,7 @@ const DATABASE: &str = "bench_lag";
 const IN_FLIGHT: usize = 256;
 const SECONDS: f64 = 8.0;
 const WANTED_MS: f64 = 50.0;
-/// A probe sets a flag of its own and looks for it.
+/// A probe sets a flag of its own and looks for the audit trail's entry of it.
 const PROBE_EVERY: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -104,7 +104,7 @@ async fn with(bench: &Bench, shipped: &Arc<Shipped>, tenants: Arc<[Uuid]>) -> Re
         tables: vec![table],
         notes: vec![
             "The load is open: latencies count from when a command was due. A probe waits for all read models of the \
-             journal and then reads its flag from the table."
+             journal and then reads the audit trail's entry of its command."
                 .to_owned(),
         ],
         data: json!({ "sustained_per_second": sustained, "written_per_second": written.per_second(),
@@ -113,7 +113,7 @@ async fn with(bench: &Bench, shipped: &Arc<Shipped>, tenants: Arc<[Uuid]>) -> Re
     })
 }
 
-/// Sets flags of a tenant that nobody else works on, and measures until each is read.
+/// Sets flags of a tenant that nobody else works on, and measures until each is read of.
 async fn probe(bench: &Bench, shipped: &Shipped, tenant: Uuid, time: Duration) -> Result<Histogram<u64>> {
     let (state, salt) = (&shipped.server.state, bench.salt());
     let projector = &state.projector;
@@ -134,9 +134,9 @@ async fn probe(bench: &Bench, shipped: &Shipped, tenant: Uuid, time: Duration) -
             }
         }
         let client = state.pool.get().await?;
-        let row = Flags::get(&client, TenantId(tenant), &flag_key(number)).await?.context("no such flag")?;
-        if row.value.as_ref().and_then(|value| value.as_str()) != Some(&flag_text(number)) {
-            bail!("a read model that holds position {} has an older flag", wanted.position);
+        let event = receipt.event_ids.first().context("a command without an event")?;
+        if AuditTrail::get(&client, Scope::Platform, event.0).await?.is_none() {
+            bail!("the audit trail holds position {}, and not its entry", wanted.position);
         }
         lags.saturating_record(u64::try_from(acknowledged.elapsed().as_micros())?);
         drop(client);

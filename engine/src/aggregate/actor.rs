@@ -165,7 +165,8 @@ impl<D: Decider> State<D> {
         }
         let Some(memory) = self.memory.as_mut() else { return };
         let incarnation = memory.incarnation.clone();
-        let decided = decide(memory, order.command.clone(), order.context.expected_sequence);
+        let part = D::part(&order.command);
+        let decided = decide(memory, order.command.clone(), part.as_deref(), order.context.expected_sequence);
         let (verdict, events) = match AssertUnwindSafe(decided).catch_unwind().await {
             Ok(decided) => decided,
             Err(panic) => {
@@ -181,7 +182,8 @@ impl<D: Decider> State<D> {
             fingerprint: idempotency.fingerprint,
             body: serde_json::Value::Null,
         });
-        self.hand_over(myself, order, verdict, events, outcome).await;
+        let decision = Decision { verdict, part, events, outcome };
+        self.hand_over(myself, order, decision).await;
     }
 
     /// What is in memory, if all of it is durable and nothing this node knows speaks against it.
@@ -235,21 +237,17 @@ impl<D: Decider> State<D> {
     }
 
     /// Hands the decision to the writer through cqrs-es and leaves the rest to a settlement.
-    async fn hand_over(
-        &mut self,
-        myself: ActorRef<Message<D>>,
-        order: Order<D>,
-        verdict: Verdict<D::Rejection>,
-        events: Vec<Fact<D::Event>>,
-        outcome: Option<NewOutcome>,
-    ) {
+    async fn hand_over(&mut self, myself: ActorRef<Message<D>>, order: Order<D>, decision: Decision<D>) {
+        let Decision { verdict, part, events, outcome } = decision;
         let Some(memory) = self.memory.as_mut() else { return };
         let ids = event_ids(&*self.surroundings.ids, events.len());
         let before = memory.head;
         memory.head += events.len() as u64;
         memory.last_event = ids.last().copied().or(memory.last_event);
         let verdict = match verdict {
-            Verdict::Done { .. } => Verdict::Done { sequence: memory.revision(), event_ids: ids.clone() },
+            Verdict::Done { .. } => {
+                Verdict::Done { sequence: memory.revision(part.as_deref()), event_ids: ids.clone() }
+            }
             other => other,
         };
         let outcome = outcome.map(|outcome| NewOutcome { body: stored_body(&verdict), ..outcome });
@@ -331,13 +329,23 @@ impl<D: Decider> State<D> {
     }
 }
 
+/// What was decided, on its way to the writer.
+struct Decision<D: Decider> {
+    verdict: Verdict<D::Rejection>,
+    /// What the command changes, where that is known by a tag of its own.
+    part: Option<String>,
+    events: Vec<Fact<D::Event>>,
+    outcome: Option<NewOutcome>,
+}
+
 /// Decides on the state as it will be, and carries it on.
 async fn decide<D: Decider>(
     memory: &mut Memory<D>,
     command: D::Command,
+    part: Option<&str>,
     expected: Option<u64>,
 ) -> (Verdict<D::Rejection>, Vec<Fact<D::Event>>) {
-    let found = memory.revision();
+    let found = memory.revision(part);
     if let Some(expected) = expected
         && expected != found
     {

@@ -96,9 +96,9 @@ impl<D: Decider> Memory<D> {
         })
     }
 
-    /// What a caller knows the state by: its revision, or the sequence.
-    pub(super) fn revision(&self) -> u64 {
-        self.folded.state.revision().unwrap_or(self.head)
+    /// What a caller knows the state, or a part of it, by: a revision, or the sequence.
+    pub(super) fn revision(&self, part: Option<&str>) -> u64 {
+        self.folded.state.revision(part).unwrap_or(self.head)
     }
 
     /// Marks the state as the next snapshot if enough has happened since the last one.

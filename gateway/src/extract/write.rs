@@ -271,7 +271,7 @@ impl<B> Write<B> {
 #[schema(example = json!({"id": "018f3a5e-7c2b-7e14-9d5a-3f6b1c2d4e5f", "sequence": 7}))]
 pub struct Done {
     pub id: Uuid,
-    /// The stream's sequence: what `ETag` says too.
+    /// What `ETag` says too: the number of its last change.
     pub sequence: u64,
 }
 

@@ -1,7 +1,8 @@
 //! A flag of a tenant, as operators see it.
 
 use chrono::{DateTime, Utc};
-use projections::FlagRow;
+use projections::Flag;
+use schemas::values::FlagKey;
 use serde_json::Value;
 use utoipa::ToSchema;
 
@@ -16,10 +17,11 @@ use super::fields::fields;
 }))]
 pub struct FlagView {
     pub key: String,
-    /// `boolean`, `string`, `number` or `json`; `forgotten` if the tenant's key is destroyed.
+    /// `boolean`, `string`, `number` or `json`.
     #[schema(rename = "type")]
-    pub kind: String,
-    pub value: Option<Value>,
+    #[schema(value_type = String)]
+    pub kind: &'static str,
+    pub value: Value,
     pub updated_at: DateTime<Utc>,
     pub updated_by: String,
 }
@@ -33,9 +35,15 @@ fields! { FlagView {
     updated_by: OPERATOR,
 } }
 
-impl From<FlagRow> for FlagView {
-    fn from(row: FlagRow) -> Self {
-        let FlagRow { tenant: _, key, kind, value, updated_at, updated_by } = row;
-        Self { key, kind, value, updated_at, updated_by }
+impl FlagView {
+    pub fn of(key: &FlagKey, flag: &Flag) -> Self {
+        let Flag { value, revision: _, updated_at, updated_by } = flag;
+        Self {
+            key: key.as_str().to_owned(),
+            kind: value.type_word(),
+            value: value.to_json(),
+            updated_at: *updated_at,
+            updated_by: updated_by.clone(),
+        }
     }
 }

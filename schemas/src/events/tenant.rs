@@ -180,6 +180,36 @@ pub enum OwnershipLoss {
     Disabled,
 }
 
+impl TenantEvent {
+    /// Which flag it is about: one that callers know by a tag of its own, while the tenant stays what it was.
+    pub fn flag(&self) -> Option<&FlagKey> {
+        match self {
+            Self::FlagSet { key, .. } | Self::FlagCleared { key } => Some(key),
+            Self::Provisioned(_)
+            | Self::Updated { .. }
+            | Self::TrialSet { .. }
+            | Self::Suspended { .. }
+            | Self::Reactivated { .. }
+            | Self::PlanChanged { .. }
+            | Self::AccessModeSet { .. }
+            | Self::PasswordPolicyChanged { .. }
+            | Self::SecurityChanged { .. }
+            | Self::OwnerAdded { .. }
+            | Self::OwnerRemoved { .. }
+            | Self::ApplicationConnected { .. }
+            | Self::ApplicationDisconnected { .. }
+            | Self::ProvisioningCompleted {}
+            | Self::ProvisioningFailed { .. }
+            | Self::Purged {}
+            | Self::Registered {}
+            | Self::Verified {}
+            | Self::SsoConfigured(_)
+            | Self::SsoUpdated { .. }
+            | Self::SsoRemoved { .. } => None,
+        }
+    }
+}
+
 event_names! { TenantEvent {
     Provisioned = "tenant.provisioned" v "1": "A tenant was asked for; its owner, flags and application follow.";
     Updated = "tenant.updated" v "1": "Name, slug, domain or settings changed; only what changed is there.";

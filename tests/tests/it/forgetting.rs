@@ -210,7 +210,7 @@ async fn a_forgotten_person_and_a_purged_tenant_are_found_nowhere_on_the_disk() 
     for (table, text) in [
         ("read_model.user_directory_v2", MAIL),
         ("read_model.user_directory_v2", LAST),
-        ("read_model.tenant_directory_v2", COMPANY),
+        ("read_model.tenant_directory_v3", COMPANY),
         ("read_model.audit_trail_v3", AGENT),
     ] {
         assert!(rows_with(&owner_info, table, text).await > 0, "{text} is in {table}");
@@ -229,7 +229,7 @@ async fn a_forgotten_person_and_a_purged_tenant_are_found_nowhere_on_the_disk() 
     let path = format!("/api/operator/tenants/{tenant}");
     let shown = house.call(reqwest::Method::GET, &path, "local:1000", Value::Null).await;
     assert_eq!((&shown["name"], &shown["domain"]), (&Value::Null, &Value::Null), "{shown}");
-    for view in ["user_directory_v2", "tenant_directory_v2", "audit_trail_v3", "flags_v1"] {
+    for view in ["user_directory_v2", "tenant_directory_v3", "audit_trail_v3"] {
         for text in [MAIL, FIRST, LAST, COMPANY, REASON] {
             assert_eq!(
                 rows_with(&owner_info, &format!("read_model.{view}"), text).await,
@@ -314,7 +314,7 @@ async fn who_was_forgotten_stays_forgotten_after_an_older_backup_was_restored() 
     let house = House::try_start(data, &["--accept-journal", named]).await.unwrap();
     // Nothing is waited for: it is so before anybody is served.
     for (view, text) in
-        [("user_directory_v2", MAIL), ("user_directory_v2", LAST), ("tenant_directory_v2", COMPANY)]
+        [("user_directory_v2", MAIL), ("user_directory_v2", LAST), ("tenant_directory_v3", COMPANY)]
     {
         assert_eq!(
             rows_with(&cluster.owner(), &format!("read_model.{view}"), text).await,

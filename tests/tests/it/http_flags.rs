@@ -61,6 +61,37 @@ async fn a_flag_is_set_shown_changed_and_cleared() {
     shop.set("a", json!({"type": "boolean", "value": 1})).await.names(&["/value"]);
 }
 
+/// FR-FLAG-001: two who change one flag learn of each other, and who changes another, or the tenant, is in nobody's way.
+#[tokio::test]
+async fn a_flag_has_a_tag_of_its_own() {
+    let shop = Shop::new().await;
+    let tenant = format!("/api/operator/tenants/{}", shop.tenant.id);
+    let set = shop.set("theme", json!({"value": "blue"})).await.is(StatusCode::OK);
+    let show = |path: String| shop.app.get(&path).by(&shop.operator).after(&set).send();
+    let theme = show(shop.flag("theme")).await.is(StatusCode::OK).header("etag").to_owned();
+    assert_eq!(theme, set.header("etag"), "it is told by whoever sets it, too");
+    let own = show(tenant.clone()).await.is(StatusCode::OK).header("etag").to_owned();
+    let unchanged = shop.app.get(&shop.flag("theme")).by(&shop.operator).header("if-none-match", &theme);
+    assert_eq!(unchanged.send().await.status, StatusCode::NOT_MODIFIED);
+
+    shop.set("beta", json!({"value": true})).await.is(StatusCode::OK);
+    let rename = shop.app.patch(&tenant, json!({"name": "New"})).by(&shop.operator);
+    rename.header("if-match", &own).send().await.is(StatusCode::OK);
+    let change = |value: &str, tag: &str| {
+        let body = json!({"value": value});
+        shop.app.put(&shop.flag("theme"), body).by(&shop.operator).header("if-match", tag).send()
+    };
+    let changed = change("red", &theme).await.is(StatusCode::OK);
+    change("green", &theme).await.refused(412, "ERR-VAL-409", "precondition_failed");
+    let clear =
+        |tag: &str| shop.app.delete(&shop.flag("theme")).by(&shop.operator).header("if-match", tag).send();
+    clear(&theme).await.refused(412, "ERR-VAL-409", "precondition_failed");
+    clear(changed.header("etag")).await.is(StatusCode::OK);
+    // The same value again is another flag than the one that was seen.
+    shop.set("theme", json!({"value": "red"})).await.is(StatusCode::OK);
+    change("green", changed.header("etag")).await.refused(412, "ERR-VAL-409", "precondition_failed");
+}
+
 /// FR-FLAG-002, API-FLAG
 #[tokio::test]
 async fn a_poll_is_answered_304_until_something_changes() {

@@ -64,6 +64,7 @@ mod process_manager;
 mod projection_access;
 mod projection_audit;
 mod projection_dead_letter;
+mod projection_flags;
 mod projection_follow;
 mod projection_grants;
 mod projection_lists;

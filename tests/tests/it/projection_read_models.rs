@@ -1,10 +1,10 @@
 //! What each read model shows after what happened.
 
 use engine::projection::{MemoryProjection, RebuildSettings, dead_letters, verify};
-use kernel::{Confidential, Envelope, Personal, Position, ShardId};
+use kernel::{Confidential, Envelope, Personal, Position};
 use projections::{
-    AccessMemory, ApplicationDirectory, FlagMemory, Flags, KeyStatus, MembershipDirectory, Scope,
-    TenantDirectory, TenantRow, UserDirectory,
+    AccessMemory, ApplicationDirectory, FlagMemory, KeyStatus, MembershipDirectory, Scope,
+    TenantApplications, TenantDirectory, TenantRow, UserDirectory,
 };
 use schemas::events::{ApplicationEvent, MembershipEvent, OwnershipLoss, RoleEvent, TenantEvent, UserEvent};
 use schemas::values::{
@@ -25,7 +25,7 @@ fn long_passwords() -> PasswordPolicy {
 }
 
 /// Everything that can happen, in an order in which it can.
-fn a_full_history() -> Vec<Envelope> {
+pub fn a_full_history() -> Vec<Envelope> {
     let t = tenant(1);
     let begun = vec![
         provisioned(1, "Acme", "acme.example", Plan::Free),
@@ -178,7 +178,7 @@ async fn the_tenant_directory_shows_a_tenant_as_it_is_now() {
     assert_eq!(row.applications, [application(1)]);
     assert_eq!((row.created_at, row.created_by.as_str()), (at(1), "operator-1"));
     assert_eq!(row.updated_at, at(34));
-    assert_eq!(row.sequence, 16, "the stream's sequence, for If-Match");
+    assert_eq!(row.revision, 11, "what happened to it but for its flags, for If-Match");
 
     let failed =
         TenantDirectory::get(&*world.client().await, Scope::Platform, tenant(2)).await.unwrap().unwrap();
@@ -199,43 +199,34 @@ async fn a_tenant_that_is_reactivated_in_its_trial_is_in_its_trial_again() {
     assert_eq!(row.status, TenantStatus::Trial);
 }
 
-/// A flag is not the directory's, but whoever wants to change the tenant must have seen it (`If-Match`).
+/// Whoever sets flags is in nobody's way who changes their tenant (`If-Match`).
 #[tokio::test]
-async fn a_flag_shows_in_its_tenant_s_row_by_who_touched_it_and_when() {
+async fn a_flag_leaves_its_tenant_s_row_as_it_was() {
     let world = World::new().await;
-    world.happens([1, 2, 3].map(|n| provisioned(n, &format!("T{n}"), "t.example", Plan::Free))).await;
+    world.happens([1, 2].map(|n| provisioned(n, &format!("T{n}"), "t.example", Plan::Free))).await;
     let client = world.client().await;
     let row = async |n| TenantDirectory::get(&client, Scope::Platform, tenant(n)).await.unwrap().unwrap();
-    let before = [row(1).await, row(2).await, row(3).await];
-    let mut by_another = flag_set(2, "theme", FlagValue::Boolean(true));
-    std::sync::Arc::make_mut(&mut by_another.metadata).actor.id = "operator-2".to_owned();
-    // The third's own row changes in the same batch.
-    let renamed = TenantEvent::PlanChanged { from: Plan::Free, to: Plan::Pro };
+    let (first, second) = (row(1).await, row(2).await);
     let flag = |n| flag_set(n, "theme", FlagValue::Boolean(false));
-    world.happens([flag(1), flag(2), flag(3), flag(1), by_another, to_tenant(3, renamed)]).await;
-    let [first, second, third] = before;
-    let touched = |row: TenantRow, position, sequence, by: &str| TenantRow {
-        updated_at: at(position),
-        updated_by: by.to_owned(),
-        sequence,
-        ..row
-    };
-    assert_eq!(row(1).await, touched(first, 7, 3, "operator-1"));
-    assert_eq!(row(2).await, touched(second, 8, 3, "operator-2"));
-    assert_eq!(row(3).await, TenantRow { plan: Plan::Pro, ..touched(third, 9, 3, "operator-1") });
+    let cleared = to_tenant(1, TenantEvent::FlagCleared { key: "theme".parse().unwrap() });
+    // The second's own row changes in the same batch.
+    let changed = to_tenant(2, TenantEvent::PlanChanged { from: Plan::Free, to: Plan::Pro });
+    world.happens([flag(1), flag(2), cleared, changed, flag(2)]).await;
+    assert_eq!(row(1).await, first);
+    assert_eq!(row(2).await, TenantRow { plan: Plan::Pro, updated_at: at(6), revision: 2, ..second });
 }
 
 #[tokio::test]
-async fn a_flag_of_a_tenant_that_is_not_there_is_parked_and_its_neighbours_are_not() {
+async fn what_happens_to_a_tenant_that_is_not_there_is_parked_and_its_neighbours_are_not() {
     let world = World::new().await;
     world.happens([provisioned(1, "Acme", "acme.example", Plan::Free)]).await;
-    let flag = |n| flag_set(n, "theme", FlagValue::Boolean(true));
-    world.happens([flag(1), flag(9), flag(1)]).await;
+    let trial = |n| to_tenant(n, TenantEvent::TrialSet { ends_at: None });
+    world.happens([trial(1), trial(9), trial(1)]).await;
     let letters = dead_letters(&world.db.server, &TenantDirectory).await.unwrap();
     assert_eq!(letters.iter().map(|letter| letter.position).collect::<Vec<_>>(), [Position(3)]);
     let client = world.client().await;
     let row = TenantDirectory::get(&client, Scope::Platform, tenant(1)).await.unwrap().unwrap();
-    assert_eq!((row.sequence, row.updated_at), (3, at(4)));
+    assert_eq!((row.revision, row.updated_at), (3, at(4)));
 }
 
 #[tokio::test]
@@ -302,20 +293,17 @@ async fn applications_and_keys_are_shown_without_anything_secret() {
     assert!(!everything.contains(&"ab".repeat(32)), "the secret's hash is in no table");
 }
 
-/// FR-FLAG-001
 #[tokio::test]
-async fn flags_show_their_last_value_and_cleared_ones_are_gone() {
+async fn a_tenant_s_applications_are_those_that_it_is_connected_to_now() {
     let world = World::new().await;
     world.happens(a_full_history()).await;
     let client = world.client().await;
-    let flags = Flags::list(&client, tenant(1)).await.unwrap();
-    let shown: Vec<(&str, &str)> = flags.iter().map(|flag| (flag.key.as_str(), flag.kind.as_str())).collect();
-    assert_eq!(shown, [("limits", "json"), ("plan.sso", "boolean")]);
-    assert_eq!(flags[0].value, Some(json!({"seats": [1, 2]})));
-    assert_eq!(Flags::get(&client, tenant(1), "plan.sso").await.unwrap().unwrap().value, Some(json!(true)));
-    assert_eq!(Flags::get(&client, tenant(2), "plan.sso").await.unwrap(), None);
-    assert_eq!(Flags::applications(&client, tenant(1)).await.unwrap(), [application(1)]);
-    assert!(Flags::applications(&client, tenant(2)).await.unwrap().is_empty());
+    assert_eq!(TenantApplications::of(&client, tenant(1)).await.unwrap(), [application(1)]);
+    assert!(TenantApplications::of(&client, tenant(2)).await.unwrap().is_empty());
+    let connected = |n| to_tenant(1, TenantEvent::ApplicationConnected { application: application(n) });
+    let parted = |n| to_tenant(1, TenantEvent::ApplicationDisconnected { application: application(n) });
+    world.happens([connected(2), parted(1), connected(3), parted(3), parted(2), connected(2)]).await;
+    assert_eq!(TenantApplications::of(&client, tenant(1)).await.unwrap(), [application(2)]);
 }
 
 /// REQUIREMENTS §1.4: replaying from zero gives exactly the state that live processing gave, however it is cut.
@@ -389,31 +377,6 @@ fn a_disabled_application_closes_all_its_keys_and_an_expired_key_is_none() {
     assert!(usable.is_usable(at(4)) && !usable.is_usable(at(5)));
 }
 
-/// FR-FLAG-002
-#[test]
-fn a_tenants_etag_changes_with_its_flags_and_with_nothing_else() {
-    let flags = FlagMemory::new();
-    let mut position = 0;
-    let mut happens = |envelope: Envelope| {
-        position += 1;
-        flags.apply(&Envelope { position: Position(position), ..envelope }).unwrap();
-        flags.tenant(tenant(1)).map(|flags| flags.etag.clone())
-    };
-    let new = happens(provisioned(1, "Acme", "acme.example", Plan::Pro)).unwrap();
-    let set = happens(flag_set(1, "a", FlagValue::Boolean(true))).unwrap();
-    assert_ne!(new, set);
-    assert_eq!(happens(suspended(1, "unpaid")).unwrap(), set);
-    let connected = to_tenant(1, TenantEvent::ApplicationConnected { application: application(1) });
-    assert_eq!(happens(connected).unwrap(), set);
-    assert_eq!(happens(flag_set(2, "a", FlagValue::Boolean(true))).unwrap(), set);
-    let cleared = happens(to_tenant(1, TenantEvent::FlagCleared { key: "a".parse().unwrap() })).unwrap();
-    assert_ne!(cleared, set);
-    assert_ne!(cleared, new, "the same content again is still another version");
-    assert!(flags.tenant(tenant(1)).unwrap().access.suspended);
-    flags.reset(ShardId(0));
-    assert!(flags.tenant(tenant(1)).is_none());
-}
-
 /// What is forgotten shows as nothing, and everything else stays.
 #[tokio::test]
 async fn what_was_forgotten_is_null_in_every_directory() {
@@ -422,7 +385,6 @@ async fn what_was_forgotten_is_null_in_every_directory() {
         provisioned(1, "Acme", "acme.example", Plan::Pro),
         registered(1, "ann@acme.example", "Archer"),
         suspended(1, "unpaid"),
-        flag_set(1, "theme", FlagValue::string("dark").unwrap()),
     ];
     for envelope in &mut forgotten {
         let mut payload = envelope.payload.clone().into_value();
@@ -436,8 +398,6 @@ async fn what_was_forgotten_is_null_in_every_directory() {
     assert_eq!(row.status, TenantStatus::Suspended);
     let user = UserDirectory::get(&client, Scope::Platform, person(1)).await.unwrap().unwrap();
     assert_eq!((user.email, user.first_name, user.last_name), (None, None, None));
-    let flag = Flags::get(&client, tenant(1), "theme").await.unwrap().unwrap();
-    assert_eq!((flag.kind.as_str(), flag.value), ("forgotten", None));
     assert!(world.projector.health().iter().all(|health| health.dead_letters == 0));
 }
 
@@ -451,7 +411,7 @@ fn signing_in() -> Vec<Envelope> {
 }
 
 /// As if the key had been destroyed.
-fn forget(value: &mut serde_json::Value) {
+pub fn forget(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(fields) => {
             for (name, field) in fields {

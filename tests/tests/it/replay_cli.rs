@@ -144,12 +144,12 @@ async fn verify_finds_what_was_folded_live_to_be_what_the_journal_says() {
 async fn verify_reports_a_tampered_row_by_its_key_and_exits_with_1() {
     let serving = serving_thirty_tenants().await;
     let id = Uuid::from_u128(3);
-    let tamper = format!("UPDATE read_model.tenant_directory_v2_1 SET plan = 'free' WHERE id = '{id}'");
+    let tamper = format!("UPDATE read_model.tenant_directory_v3_1 SET plan = 'free' WHERE id = '{id}'");
     serving.db.owner.get().await.unwrap().batch_execute(&tamper).await.unwrap();
-    let (code, text) = text(&serving.replay(&["verify", "tenant_directory", "flags"]).await);
+    let (code, text) = text(&serving.replay(&["verify", "tenant_directory", "role_directory"]).await);
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("tenant_directory: DIFFERENT") && text.contains(&id.to_string()), "{text}");
-    assert!(text.contains("flags: no difference"), "{text}");
+    assert!(text.contains("role_directory: no difference"), "{text}");
     assert!(!text.contains("Tenant 3"), "a row is named by its key, never by what else it holds");
     // A rebuild says the same and swaps nothing, unless that is accepted.
     let (code, text_of) = self::text(&serving.replay(&["rebuild", "tenant_directory"]).await);
@@ -182,7 +182,7 @@ async fn rebuild_all_while_commands_come_in_and_roll_one_back() {
     }
     assert!(text.contains("events/s"), "without a terminal the progress is plain lines: {text}");
     serving.settle().await;
-    let count = "SELECT count(*) FROM read_model.tenant_directory_v2";
+    let count = "SELECT count(*) FROM read_model.tenant_directory_v3";
     let rows: i64 = serving.db.server.get().await.unwrap().query_one(count, &[]).await.unwrap().get(0);
     assert_eq!(rows, 60);
 
@@ -234,8 +234,8 @@ async fn dead_letters_are_listed_and_retried() {
     // As if the first two events of tenant 30 had not been understood by the binary that ran then.
     let id = Uuid::from_u128(30);
     let park = format!(
-        "DELETE FROM read_model.tenant_directory_v2_1 WHERE id = '{id}'; \
-         INSERT INTO projection_dead_letter SELECT 'tenant_directory', 2, 1, 'journal', 0, position, aggregate_type, \
+        "DELETE FROM read_model.tenant_directory_v3_1 WHERE id = '{id}'; \
+         INSERT INTO projection_dead_letter SELECT 'tenant_directory', 3, 1, 'journal', 0, position, aggregate_type, \
          aggregate_id, 'not understood', now() FROM events WHERE aggregate_id = '{id}'"
     );
     serving.db.owner.get().await.unwrap().batch_execute(&park).await.unwrap();

@@ -49,9 +49,9 @@ fields! { CurrentFlag {
 
 impl From<&TenantFlags> for CurrentFlags {
     fn from(tenant: &TenantFlags) -> Self {
-        let flags = tenant.flags.iter().map(|(key, value)| {
-            let flag = CurrentFlag { kind: value.type_word(), value: value.to_json() };
-            (key.as_str().to_owned(), flag)
+        let flags = tenant.flags.iter().map(|(key, flag)| {
+            let current = CurrentFlag { kind: flag.value.type_word(), value: flag.value.to_json() };
+            (key.as_str().to_owned(), current)
         });
         Self { flags: flags.collect(), changed_at: tenant.changed_at }
     }

@@ -41,7 +41,7 @@ pub async fn bulk(read: Read, request: Result<Json<Request>, Problem>) -> Result
     checked(request, None)?;
     let delivery = Delivery::of(&read).await?;
     Ok(delivery.answer(|tenant| {
-        let flags = tenant.flags.iter().map(|(key, value)| Evaluation::of(key.as_str(), value));
+        let flags = tenant.flags.iter().map(|(key, flag)| Evaluation::of(key.as_str(), &flag.value));
         read.show(&Evaluations { flags: flags.collect() })
     }))
 }

@@ -29,9 +29,9 @@ pub async fn single(
 ) -> Result<Response, Problem> {
     checked(request, Some(&key))?;
     let delivery = Delivery::of(&read).await?;
-    let known = key.parse::<FlagKey>().ok().and_then(|key| delivery.flags.flags.get(&key));
+    let known = key.parse::<FlagKey>().ok().and_then(|key| delivery.flags().flags.get(&key));
     match known {
-        Some(value) => Ok(read.show(&Evaluation::of(&key, value))),
+        Some(flag) => Ok(read.show(&Evaluation::of(&key, &flag.value))),
         None => {
             Err(told(Problem::new(Code::NotFound, "flag_not_found"), Some(&key), ErrorCode::FlagNotFound))
         }

@@ -20,5 +20,5 @@ pub async fn get(read: Read) -> Result<Response, Problem> {
     let client = read.connection("tenant_directory").await?;
     let row = TenantDirectory::get(&client, read.sight()?, tenant).await?;
     let row = row.ok_or_else(Problem::not_found)?;
-    Ok(shown(&read, row.sequence, &OwnTenantView::from(row)))
+    Ok(shown(&read, row.revision, &OwnTenantView::from(row)))
 }

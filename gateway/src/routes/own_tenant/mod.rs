@@ -16,14 +16,15 @@ use aggregates::tenant::Existing;
 use crate::extract::Read;
 use crate::problem::Problem;
 
-/// The caller's tenant as the journal has it, and its sequence.
+/// The caller's tenant as the journal has it, and its revision.
 async fn look(read: &Read) -> Result<(Existing, i64), Problem> {
     let id = read.tenant()?;
     read.concerns("tenant", id);
-    let (tenant, sequence) = read.app.engine.look::<Tenant>(id.0).await.map_err(|error| {
+    let (tenant, _) = read.app.engine.look::<Tenant>(id.0).await.map_err(|error| {
         tracing::warn!(%error, "a tenant could not be looked up");
         Problem::unavailable("database")
     })?;
     let tenant = tenant.existing().filter(|tenant| !tenant.purged).cloned().ok_or_else(Problem::not_found)?;
-    Ok((tenant, sequence.cast_signed()))
+    let revision = tenant.revision.cast_signed();
+    Ok((tenant, revision))
 }

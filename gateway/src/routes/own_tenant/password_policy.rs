@@ -15,6 +15,6 @@ use crate::view::{PasswordPolicyView, shown};
     responses((status = OK, description = "The policy.", body = PasswordPolicyView)),
 )]
 pub async fn password_policy(read: Read) -> Result<Response, Problem> {
-    let (tenant, sequence) = look(&read).await?;
-    Ok(shown(&read, sequence, &PasswordPolicyView::from(tenant.password_policy)))
+    let (tenant, revision) = look(&read).await?;
+    Ok(shown(&read, revision, &PasswordPolicyView::from(tenant.password_policy)))
 }

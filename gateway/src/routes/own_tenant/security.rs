@@ -15,6 +15,6 @@ use crate::view::{SecurityView, shown};
     responses((status = OK, description = "What is asked for.", body = SecurityView)),
 )]
 pub async fn security(read: Read) -> Result<Response, Problem> {
-    let (tenant, sequence) = look(&read).await?;
-    Ok(shown(&read, sequence, &SecurityView { mfa_required: tenant.mfa_required }))
+    let (tenant, revision) = look(&read).await?;
+    Ok(shown(&read, revision, &SecurityView { mfa_required: tenant.mfa_required }))
 }

@@ -2,9 +2,9 @@
 
 use axum::response::Response;
 use kernel::TenantId;
-use projections::{Flags, Scope, TenantDirectory};
 use uuid::Uuid;
 
+use crate::delivery::Known;
 use crate::extract::{Path, Read};
 use crate::list::PageBody;
 use crate::problem::Problem;
@@ -12,7 +12,8 @@ use crate::view::FlagView;
 
 /// List a tenant's flags
 ///
-/// All of them, by key: the plan bounds how many there are.
+/// All of them, by key: the plan bounds how many there are. `Age` tells, in seconds, that the node could not learn of
+/// changes for so long.
 #[utoipa::path(
     get,
     path = "/api/operator/tenants/{id}/flags",
@@ -21,12 +22,7 @@ use crate::view::FlagView;
     responses((status = OK, description = "The flags.", body = PageBody<FlagView>)),
 )]
 pub async fn list(Path(id): Path<Uuid>, read: Read) -> Result<Response, Problem> {
-    let client = read.connection("flags").await?;
-    let rows = Flags::list(&client, TenantId(id)).await?;
-    if rows.is_empty() {
-        let tenant = TenantDirectory::get(&client, Scope::Platform, TenantId(id)).await?;
-        tenant.ok_or_else(Problem::not_found)?;
-    }
-    let items: Vec<_> = rows.into_iter().map(FlagView::from).collect();
-    Ok(read.show(&PageBody { items, next_cursor: None }))
+    let known = Known::of(&read, TenantId(id)).await?;
+    let items: Vec<_> = known.flags.flags.iter().map(|(key, flag)| FlagView::of(key, flag)).collect();
+    Ok(known.aged(read.show(&PageBody { items, next_cursor: None })))
 }

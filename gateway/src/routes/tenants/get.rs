@@ -21,5 +21,5 @@ pub async fn get(Path(id): Path<Uuid>, read: Read) -> Result<Response, Problem> 
     let client = read.connection("tenant_directory").await?;
     let row = TenantDirectory::get(&client, Scope::Platform, TenantId(id)).await?;
     let row = row.ok_or_else(Problem::not_found)?;
-    Ok(shown(&read, row.sequence, &TenantView::from(row)))
+    Ok(shown(&read, row.revision, &TenantView::from(row)))
 }

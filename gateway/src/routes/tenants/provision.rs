@@ -68,7 +68,7 @@ pub struct ApplicationBody {
 }))]
 pub struct Provisioned {
     pub id: Uuid,
-    /// The stream's sequence: what `ETag` says too.
+    /// What `ETag` says too: the number of its last change.
     pub sequence: u64,
     /// The application, registered or to be registered.
     pub application: Option<Uuid>,

@@ -56,7 +56,7 @@ pub async fn list(world: &World, map: &UrlMap) -> Vec<List> {
         (("/api/v1/users/me/tokens".to_owned(), token.to_string()), OneByOne::Persons(session.person))
     });
     let people: BTreeSet<Uuid> = members.iter().map(|row| id(&row[3])).collect();
-    let flags = world.rows("tenant::text, key", "flags").await;
+    let flags = world.flags().await;
     let flags_of = |tenant: &str| format!("/api/operator/tenants/{tenant}/flags");
     let delivered = |path: &dyn Fn(&str) -> String| -> Rows {
         let of = |row: &[Option<String>]| OneByOne::Tenants(vec![id(&row[0])]);

@@ -160,13 +160,25 @@ impl World {
 
     /// Rows of a read model, whosoever they are, as texts.
     pub async fn rows(&self, columns: &str, table: &str) -> BTreeSet<Vec<Option<String>>> {
-        let client = self.app.db.server.get().await.expect("a connection");
         // The newest version of the view.
         let sql = "SELECT relname::text FROM pg_class WHERE relnamespace = 'read_model'::regnamespace \
                    AND relname ~ ('^' || $1 || '_v[0-9]+$') ORDER BY length(relname) DESC, relname DESC LIMIT 1";
+        let client = self.app.db.server.get().await.expect("a connection");
         let view: String = client.query_one(sql, &[&table]).await.expect("there is one").get(0);
-        let sql = format!("SELECT {columns} FROM read_model.{view}");
-        let rows = client.query(&sql, &[]).await.expect("it answers");
+        drop(client);
+        self.query(&format!("SELECT {columns} FROM read_model.{view}")).await
+    }
+
+    /// Every flag, by its tenant and key: none of them was cleared.
+    pub async fn flags(&self) -> BTreeSet<Vec<Option<String>>> {
+        let of_tenants = "SELECT aggregate_id::text, payload::jsonb #>> '{FlagSet,key}' FROM events \
+                          WHERE event_type = 'tenant.flag_set'";
+        self.query(of_tenants).await
+    }
+
+    async fn query(&self, sql: &str) -> BTreeSet<Vec<Option<String>>> {
+        let client = self.app.db.server.get().await.expect("a connection");
+        let rows = client.query(sql, &[]).await.expect("it answers");
         rows.iter().map(|row| (0..row.len()).map(|column| row.get(column)).collect()).collect()
     }
 }
