@@ -103,6 +103,15 @@ pub enum Verb {
         #[arg(long, value_name = "NAME", value_parser = names())]
         retry: Option<String>,
     },
+    /// Lists the tables of read models that other versions of the binary left, or drops them; exit code 1 if there are some.
+    ///
+    /// A binary of another version may run beside this one, so that nothing is dropped until somebody says so. Once none
+    /// does, nobody folds into its tables any more, and what is forgotten stays in them.
+    Leftovers {
+        /// Drop them all: no binary of another version runs, and none will be gone back to. Not if one is newer than this.
+        #[arg(long)]
+        drop: bool,
+    },
 }
 
 /// How much at a time.

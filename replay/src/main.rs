@@ -4,6 +4,7 @@ mod args;
 mod connect;
 mod dead_letters;
 mod inspect;
+mod leftovers;
 mod progress;
 mod rebuild;
 
@@ -76,5 +77,7 @@ async fn run(args: Args) -> anyhow::Result<Outcome> {
             dead_letters::retry(&house, &*args::chosen(&[name])[0]).await
         }
         Verb::DeadLetters { retry: None } => dead_letters::list(&house, &args::chosen(&[])).await,
+        Verb::Leftovers { drop: false } => leftovers::list(&house).await,
+        Verb::Leftovers { drop: true } => leftovers::drop(&house).await,
     }
 }

@@ -38,8 +38,7 @@ impl Flags {
 
     /// Which of the tenant's changes of flags was this flag's last one; 0 of one that has no value.
     pub(super) fn revision(&self, key: &str) -> u64 {
-        let key = key.parse::<FlagKey>().ok();
-        key.and_then(|key| self.by_key.get(&key)).map_or(0, |flag| flag.revision)
+        self.by_key.get(key).map_or(0, |flag| flag.revision)
     }
 
     pub(super) fn set(&mut self, key: &FlagKey, value: &Confidential<FlagValue>) {

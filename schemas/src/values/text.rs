@@ -42,6 +42,13 @@ macro_rules! text_value {
             }
         }
 
+        // It is equal, ordered and hashed as its text is: a map of these is asked by text.
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
         impl std::str::FromStr for $name {
             type Err = $crate::values::InvalidValue;
 

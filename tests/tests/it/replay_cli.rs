@@ -249,6 +249,54 @@ async fn dead_letters_are_listed_and_retried() {
     assert_eq!(self::text(&serving.replay(&["verify", "tenant_directory"]).await).0, Some(0));
 }
 
+/// CON-COMP-001: nobody folds a forgetting into the tables of a version that no longer runs.
+#[tokio::test]
+async fn what_other_versions_left_is_listed_and_dropped_unless_they_are_newer() {
+    let serving = serving_thirty_tenants().await;
+    let (code, text) = text(&serving.replay(&["leftovers"]).await);
+    assert!(code == Some(0) && text.contains("nothing is left of other versions"), "{text}");
+    let owner = serving.db.owner.get().await.unwrap();
+    owner
+        .batch_execute(
+            "CREATE TABLE read_model.flags_v1_1 (value text); CREATE TABLE read_model.flags_v1_2 (value text); \
+             CREATE VIEW read_model.flags_v1 AS SELECT * FROM read_model.flags_v1_2; \
+             CREATE TABLE read_model.tenant_directory_v2_1 (name text); \
+             INSERT INTO projection_generation VALUES ('flags', 1, 1, 'former'), ('flags', 1, 2, 'serving'), \
+             ('tenant_directory', 2, 1, 'serving'); \
+             INSERT INTO projection_checkpoint VALUES ('flags', 1, 2, 'journal', 0, 7); \
+             CREATE TABLE read_model.role_directory_v99_1 (name text)",
+        )
+        .await
+        .unwrap();
+    let count = async |sql: &str| owner.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
+    let of_old = "SELECT count(*) FROM pg_class WHERE relnamespace = 'read_model'::regnamespace \
+                  AND relname IN ('flags_v1_1', 'flags_v1_2', 'flags_v1', 'tenant_directory_v2_1')";
+
+    let (code, text) = self::text(&serving.replay(&["leftovers"]).await);
+    assert_eq!(code, Some(1), "{text}");
+    for named in ["flags version 1", "tenant_directory version 2", "role_directory version 99"] {
+        assert!(text.contains(named), "{named}: {text}");
+    }
+    let (code, text) = self::text(&serving.replay(&["leftovers", "--drop"]).await);
+    assert!(code == Some(1) && text.contains("role_directory_v99 is of a newer version"), "{text}");
+    assert_eq!(count(of_old).await, 4, "nothing was dropped");
+
+    owner.batch_execute("DROP TABLE read_model.role_directory_v99_1").await.unwrap();
+    let (code, text) = self::text(&serving.replay(&["leftovers", "--drop"]).await);
+    assert!(
+        code == Some(0) && text.contains("flags version 1") && !text.contains("role_directory"),
+        "{text}"
+    );
+    assert_eq!(count(of_old).await, 0);
+    let registered = "SELECT count(*) FROM projection_generation WHERE projection = 'flags' OR version = 2 \
+                      AND projection = 'tenant_directory'";
+    assert_eq!(count(registered).await, 0);
+    assert_eq!(count("SELECT count(*) FROM projection_checkpoint WHERE projection = 'flags'").await, 0);
+    assert_eq!(self::text(&serving.replay(&["leftovers"]).await).0, Some(0));
+    serving.settle().await;
+    assert_eq!(self::text(&serving.replay(&["verify"]).await).0, Some(0), "what is ours is as it was");
+}
+
 #[tokio::test]
 async fn replay_works_with_the_settings_of_a_server_that_has_a_role_for_each_purpose() {
     let serving = Serving::start().await;
