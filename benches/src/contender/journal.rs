@@ -45,16 +45,7 @@ impl Journal {
 
     /// The same, with marked fields sealed as a server seals them. `master_key`: the file of the deployment's key.
     pub async fn open_sealing(to: &ConnectInfo, options: JournalOptions, master_key: &Path) -> Result<Self> {
-        let file = master_key.to_owned();
-        let keyring = Keyring::open(
-            pool(to, READ_CONNECTIONS)?,
-            Arc::new(move || MasterKey::read(&file)),
-            Arc::new(SystemClock),
-            Arc::new(SystemIds),
-            true,
-        );
-        let codec = Codec::sealing(Arc::new(keyring.await?), schemas::upcasters(), &[0; 32]);
-        Self::with(to, options, codec).await
+        Self::with(to, options, sealing(to, master_key).await?).await
     }
 
     async fn with(to: &ConnectInfo, options: JournalOptions, codec: Codec) -> Result<Self> {
@@ -80,6 +71,19 @@ impl Journal {
 /// Marked fields as they are. Nothing secret is claimed here; a deployment's key is random.
 pub fn plain() -> Codec {
     Codec::plain(schemas::upcasters(), &[0; 32])
+}
+
+/// Marked fields sealed, as a server seals and opens them.
+pub async fn sealing(to: &ConnectInfo, master_key: &Path) -> Result<Codec> {
+    let file = master_key.to_owned();
+    let keyring = Keyring::open(
+        pool(to, READ_CONNECTIONS)?,
+        Arc::new(move || MasterKey::read(&file)),
+        Arc::new(SystemClock),
+        Arc::new(SystemIds),
+        true,
+    );
+    Ok(Codec::sealing(Arc::new(keyring.await?), schemas::upcasters(), &[0; 32]))
 }
 
 /// A pool for whoever reads the journal beside the engine.

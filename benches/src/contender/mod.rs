@@ -6,7 +6,7 @@ mod shipped;
 mod stock;
 
 pub use http::Http;
-pub use journal::{Journal, JournalOptions, plain, pool};
+pub use journal::{Journal, JournalOptions, plain, pool, sealing};
 pub use shipped::Shipped;
 pub use stock::{Stock, StockPool};
 

@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use aggregates::Tenant;
 use anyhow::{Result, ensure};
+use cluster::ConnectInfo;
+use engine::codec::Codec;
 use engine::feed::{Feed, Interest, Live};
 use engine::follow::ReadAhead;
 use engine::journal::PgFeed;
@@ -51,7 +53,12 @@ async fn measure(bench: &Bench) -> Result<Finding> {
     for number in 0..bench.rounds(3) {
         let mut both = async |first: bool| -> Result<()> {
             let began = Instant::now();
-            let events = if first { read_raw(bench).await? } else { fold(bench, fill).await? };
+            let events = if first {
+                read_raw(bench).await?
+            } else {
+                bench.progress.now("decode and fold");
+                fold(&bench.server.as_server(DATABASE), plain(), fill.streams).await?
+            };
             ensure!(events == fill.events(), "{events} of {} events were read", fill.events());
             let per_second = events as f64 / began.elapsed().as_secs_f64();
             if first {
@@ -117,9 +124,9 @@ async fn read_raw(bench: &Bench) -> Result<u64> {
     Ok(events)
 }
 
-async fn fold(bench: &Bench, fill: Fill) -> Result<u64> {
-    bench.progress.now("decode and fold");
-    let feed = PgFeed::new(pool(&bench.server.as_server(DATABASE), 3)?, plain(), ShardId(0), Live::default());
+/// Reads a journal of tenants, decodes each event and folds it. Gives how many there were.
+pub(super) async fn fold(from: &ConnectInfo, codec: Codec, streams: u64) -> Result<u64> {
+    let feed = PgFeed::new(pool(from, 3)?, codec, ShardId(0), Live::default());
     let head = feed.head().await?;
     let mut ahead = ReadAhead::new(Arc::new(feed), Interest::Only(&["tenant"]), BATCH, Position::ZERO, head);
     let mut states: HashMap<Uuid, Tenant> = HashMap::new();
@@ -131,6 +138,6 @@ async fn fold(bench: &Bench, fill: Fill) -> Result<u64> {
             events += 1;
         }
     }
-    ensure!(states.len() as u64 == fill.streams, "{} of {} streams were folded", states.len(), fill.streams);
+    ensure!(states.len() as u64 == streams, "{} of {streams} streams were folded", states.len());
     Ok(events)
 }
