@@ -182,18 +182,18 @@ mod tests {
         for wrong in [
             &["rebuild"][..],
             &["rebuild", "nothing_known"],
-            &["rebuild", "flags", "--all"],
+            &["rebuild", "role_directory", "--all"],
             &["rollback"],
             &["verify", "nothing_known"],
             &["inspect", "tenant"],
             &["inspect", "dragon/0192f0c1-6a00-7000-8000-000000000001"],
             &["inspect", "tenant/1"],
             &["inspect", "tenant/0192f0c1-6a00-7000-8000-000000000001", "--at", "noon"],
-            &["rebuild", "flags", "--batch", "0"],
+            &["rebuild", "role_directory", "--batch", "0"],
         ] {
             assert_eq!(code(wrong), Some(2), "{wrong:?}");
         }
-        assert_eq!(code(&["rebuild", "flags", "audit_trail", "--drop-former"]), None);
+        assert_eq!(code(&["rebuild", "role_directory", "audit_trail", "--drop-former"]), None);
         assert_eq!(code(&["rebuild", "--all"]), None);
     }
 
@@ -207,6 +207,6 @@ mod tests {
     #[test]
     fn no_names_are_all_names() {
         assert_eq!(chosen(&[]).len(), projections::all().len());
-        assert_eq!(chosen(&["flags".to_owned()]).len(), 1);
+        assert_eq!(chosen(&["role_directory".to_owned()]).len(), 1);
     }
 }

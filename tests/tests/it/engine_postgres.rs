@@ -14,7 +14,8 @@ use engine::journal::PgJournal;
 use engine::writer::WriterConfig;
 use engine::{Engine, EngineConfig};
 use kernel::{
-    Actor, ActorKind, Clock, CommandId, CorrelationId, Metadata, Origin, PersonId, ShardId, TenantId,
+    Actor, ActorKind, Clock, CommandId, CorrelationId, Metadata, Origin, PersonId, Position, ShardId,
+    TenantId,
 };
 use schemas::values::{FlagValue, Plan, Region};
 use uuid::Uuid;
@@ -136,7 +137,8 @@ async fn memory_that_the_journal_contradicts_is_dropped_and_the_command_decided_
         .await
         .unwrap();
     let receipt = send(&engine, 1, flag(1, 1), 2).await.unwrap();
-    assert_eq!(receipt.sequence, 3, "it stands behind the event it didn't know of");
+    let position = receipt.position.expect("it made an event").position;
+    assert_eq!(position, Position(3), "it stands behind the event it didn't know of");
     assert_eq!(sound(&db.server_info).await, 3);
 }
 
