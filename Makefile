@@ -29,7 +29,7 @@ fuzz: ## what strangers can send, against the parsers (ARGS='--seconds 60 --only
 bench: ## every workload beside its peer (ARGS='--quick', '--only NAME…', '--list')
 	@$(ROOT)scripts/bench.sh $(ARGS)
 
-bench-peers: ## libraries of other languages at the same command (ARGS='--url URL'; see benches/peers)
+bench-peers: ## other event-sourcing libraries at the same command (ARGS='--url URL'; see benches/peers)
 	@$(ROOT)scripts/bench-peers.sh $(ARGS)
 
 coverage: ## line coverage, at least 80 % in engine, aggregates, projections and gateway

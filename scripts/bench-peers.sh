@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Event-sourcing libraries of other languages at the benchmark's command, each a process of its own: benches/peers/.
+# Event-sourcing libraries at the benchmark's command, each a process of its own: benches/peers/.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 
-PEERS=(eventsourcing emmett)
+PEERS=(eventsourcing emmett disintegrate)
 NODE_MINIMUM=18
 PYTHON_MINIMUM=3.11
 VENV="$TARGET_DIR/peers/eventsourcing"
+DISINTEGRATE="$TARGET_DIR/peers/disintegrate"
 
 usage() {
     cat <<END
@@ -115,6 +116,20 @@ Ask an administrator for: apt-get install ${missing[*]}"
 
 run_emmett() {
     node benches/peers/emmett/peer.js "$@"
+}
+
+# disintegrate
+
+install_disintegrate() {
+    require_rust
+    require_build_tools
+    say "Building disintegrate into $DISINTEGRATE"
+    cargo build --release --locked --manifest-path benches/peers/disintegrate/Cargo.toml \
+        --target-dir "$DISINTEGRATE" >&2
+}
+
+run_disintegrate() {
+    "$DISINTEGRATE/release/peer-disintegrate" "$@"
 }
 
 # What all peers need.
