@@ -108,7 +108,9 @@ pub enum Verb {
     /// A binary of another version may run beside this one, so that nothing is dropped until somebody says so. Once none
     /// does, nobody folds into its tables any more, and what is forgotten stays in them.
     Leftovers {
-        /// Drop them all: no binary of another version runs, and none will be gone back to. Not if one is newer than this.
+        /// Drop them all: no binary of another version runs, and none will be gone back to. Look at the list first. It is
+        /// refused if a table that this binary has is there in a newer version; a read model that only a newer binary has
+        /// looks like one that was given up.
         #[arg(long)]
         drop: bool,
     },
