@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{DecodingKey, Header, Validation};
 use kernel::{Position, TenantId};
+use moka::sync::Cache;
 use schemas::values::Role;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -22,6 +24,8 @@ pub const TTL_MAX: Duration = Duration::from_secs(15 * 60);
 pub const AUDIENCE: &str = "tenantry";
 /// The longest token that is looked at, in bytes.
 pub(crate) const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// How many tokens are remembered as verified, some hundred bytes each.
+const VERIFIED_MAX: u64 = 10_000;
 /// RFC 9068: tells access tokens from whatever else the same keys may sign.
 const TYPE: &str = "at+jwt";
 /// How far the clocks of two nodes may differ: a token may be used this much before it begins.
@@ -91,12 +95,61 @@ pub struct TokenKey {
     pub verifies_until: Option<DateTime<Utc>>,
 }
 
-#[derive(Default)]
 struct Keys {
+    /// What they were made of, to know when they are others.
+    made_of: Vec<(String, Fingerprint, Option<DateTime<Utc>>)>,
     signing: Option<Signing>,
     /// Decoding keys are made once, not for each token.
     verifying: HashMap<String, Verifying>,
     jwks: Vec<(Jwk, Option<DateTime<Utc>>)>,
+    /// Tokens whose signature was verified, by their hash. It ends with the keys that verified them.
+    verified: Cache<Fingerprint, Arc<Verified>>,
+}
+
+/// SHA-256 of a token or a key: who finds it in memory has no credentials.
+type Fingerprint = [u8; 32];
+
+fn fingerprint(of: &[u8]) -> Fingerprint {
+    let mut fingerprint = Fingerprint::default();
+    fingerprint.copy_from_slice(digest(&SHA256, of).as_ref());
+    fingerprint
+}
+
+/// What is the same each time that a token is looked at. What isn't, is looked at each time.
+struct Verified {
+    claims: Claims,
+    /// Until when its key verifies.
+    until: Option<DateTime<Utc>>,
+}
+
+impl Verified {
+    fn at(&self, now: DateTime<Utc>) -> Result<Claims, TokenError> {
+        let Self { claims, until } = self;
+        if until.is_some_and(|until| until <= now) {
+            return Err(TokenError::Invalid);
+        }
+        let now = now.timestamp();
+        let lives_s = claims.exp.saturating_sub(claims.iat);
+        if claims.nbf > now + SKEW_S || lives_s > TTL_MAX.as_secs() as i64 {
+            return Err(TokenError::Invalid);
+        }
+        if claims.exp <= now {
+            return Err(TokenError::Expired);
+        }
+        Ok(claims.clone())
+    }
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            made_of: Vec::new(),
+            signing: None,
+            verifying: HashMap::new(),
+            jwks: Vec::new(),
+            verified: Cache::builder().max_capacity(VERIFIED_MAX).time_to_live(TTL_MAX).build(),
+        }
+    }
 }
 
 struct Signing {
@@ -159,12 +212,17 @@ impl Tokens {
         &self.issuer
     }
 
-    /// Takes another set of keys.
+    /// Takes another set of keys. If it is the same, what was verified by it stays known.
     ///
     /// # Errors
     /// A key is none in PKCS#8 of a [`SigningAlgorithm`]; then the former set stays.
     pub fn replace(&self, keys: &[TokenKey]) -> Result<(), SigningError> {
-        let mut next = Keys::default();
+        let of = |key: &TokenKey| (key.kid.clone(), fingerprint(&key.private_pkcs8), key.verifies_until);
+        let made_of: Vec<_> = keys.iter().map(of).collect();
+        if self.keys().made_of == made_of {
+            return Ok(());
+        }
+        let mut next = Keys { made_of, ..Keys::default() };
         for key in keys {
             let algorithm = SigningAlgorithm::of(&key.private_pkcs8)
                 .ok_or_else(|| SigningError::UnknownKey(key.kid.clone()))?;
@@ -240,7 +298,8 @@ impl Tokens {
         Ok((token, claims))
     }
 
-    /// What a token says, if one of our keys signed it for us and it is within its time.
+    /// What a token says, if one of our keys signed it for us and it is within its time. A signature is verified once,
+    /// as long as there is room to remember it.
     ///
     /// # Errors
     /// [`TokenError`]
@@ -248,28 +307,34 @@ impl Tokens {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Invalid);
         }
+        let keys = self.keys();
+        let fingerprint = fingerprint(token.as_bytes());
+        if let Some(verified) = keys.verified.get(&fingerprint) {
+            return verified.at(now);
+        }
+        let verified = keys.verify(token)?;
+        let claims = verified.at(now)?;
+        // What is not good now isn't remembered: whoever makes up tokens takes no room.
+        keys.verified.insert(fingerprint, Arc::new(verified));
+        Ok(claims)
+    }
+}
+
+impl Keys {
+    /// What a token says that one of these keys signed, whatever time it is.
+    fn verify(&self, token: &str) -> Result<Verified, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
         if header.typ.as_deref() != Some(TYPE) {
             return Err(TokenError::Invalid);
         }
-        let keys = self.keys();
-        let known = header.kid.and_then(|kid| keys.verifying.get(&kid)).ok_or(TokenError::Invalid)?;
+        let known = header.kid.and_then(|kid| self.verifying.get(&kid)).ok_or(TokenError::Invalid)?;
         // The key says by which algorithm, not the token.
-        if header.alg != known.algorithm.jwt() || known.until.is_some_and(|until| until <= now) {
+        if header.alg != known.algorithm.jwt() {
             return Err(TokenError::Invalid);
         }
-        let claims = jsonwebtoken::decode::<Claims>(token, &known.key, &known.validation)
-            .map_err(|_| TokenError::Invalid)?
-            .claims;
-        let now = now.timestamp();
-        let lives_s = claims.exp.saturating_sub(claims.iat);
-        if claims.nbf > now + SKEW_S || lives_s > TTL_MAX.as_secs() as i64 {
-            return Err(TokenError::Invalid);
-        }
-        if claims.exp <= now {
-            return Err(TokenError::Expired);
-        }
-        Ok(claims)
+        let decoded = jsonwebtoken::decode::<Claims>(token, &known.key, &known.validation);
+        let claims = decoded.map_err(|_| TokenError::Invalid)?.claims;
+        Ok(Verified { claims, until: known.until })
     }
 }
 

@@ -8,21 +8,23 @@
 mod decision;
 mod facts;
 mod published;
+mod question;
 mod slices;
 mod sources;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use cedar_policy::{Effect, Policy, PolicyId};
 use cedar_policy::{Entities, PolicySet, Request, Validator};
 
 pub use decision::{Decision, Detail};
-pub use facts::{Question, Resource};
 pub use published::{PUBLISHED_MAX, PolicyMemory, PublishedPolicy};
+pub use question::{Question, Resource};
 pub use sources::{Fault, PolicyFaults, Source, Sources};
 
 use facts::Words;
+use question::{Facts, Regards};
 use slices::{Ground, Published, Slice, Slices};
 use sources::Origin;
 use uuid::Uuid;
@@ -110,7 +112,7 @@ impl Authorizer {
 
     /// What policies call who asks, and what it is about: such as `Person` and `Tenant`.
     pub fn types(&self, question: &Question<'_>) -> (String, String) {
-        let (principal, resource) = self.words.types(question);
+        let (principal, resource) = self.words.types(&Facts::of(question, Regards::default()));
         (principal.to_string(), resource.to_string())
     }
 
@@ -142,35 +144,36 @@ impl Authorizer {
         Ok(())
     }
 
-    /// May they? Costs some microseconds and waits for nothing.
+    /// May they? Costs some microseconds the first time that it is asked of such facts, and waits for nothing.
     pub fn decide(&self, question: &Question<'_>) -> Decision {
         let slices = self.slices.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let (principal, resource) = self.words.types(question);
-        // What the schema does not foresee, no policy was checked for.
-        let slice = slices.get(question.action).filter(|slice| slice.ground.foresees(principal, resource));
-        let Some(slice) = slice else { return Decision::not_permitted() };
-        let kept = self.words.around_a_stranger(question, slice).map(|around| &slice.to_strangers[around]);
-        if let Some(decision) = kept.and_then(OnceLock::get) {
-            return decision.clone();
+        let Some(slice) = slices.get(question.action) else { return Decision::not_permitted() };
+        let facts = Facts::of(question, slice.regards);
+        if let Some(decision) = slice.decided(&facts) {
+            return decision;
         }
-        let (decision, sound) = self.weigh(question, slice);
-        if let Some(kept) = kept.filter(|_| sound) {
-            // Somebody else may have kept the same.
-            let _ = kept.set(decision.clone());
+        // What the schema does not foresee, no policy was checked for.
+        let (principal, resource) = self.words.types(&facts);
+        if !slice.ground.foresees(principal, resource) {
+            return Decision::not_permitted();
+        }
+        let (decision, sound) = self.weigh(question.action, &facts, slice);
+        if sound {
+            slice.keep(facts, &decision);
         }
         decision
     }
 
     /// Puts a question to the policies. False if something could not be evaluated: that is told each time.
-    fn weigh(&self, question: &Question<'_>, slice: &Slice) -> (Decision, bool) {
-        let (request, known) = match self.words.put(question, slice) {
+    fn weigh(&self, action: &str, facts: &Facts, slice: &Slice) -> (Decision, bool) {
+        let (request, known) = match self.words.put(facts, &slice.ground) {
             Ok(put) => put,
             Err(error) => {
-                tracing::error!(%error, action = question.action, "no policy could be asked, so it is refused");
+                tracing::error!(%error, action, "no policy could be asked, so it is refused");
                 return (Decision::not_permitted(), false);
             }
         };
-        let asked = Asked { authorizer: self, action: question.action, request: &request, known: &known };
+        let asked = Asked { authorizer: self, action, request: &request, known: &known };
         let (permits, erring) = asked.of(&slice.permits);
         if permits.is_empty() {
             let sound = erring.is_empty();
@@ -178,7 +181,7 @@ impl Authorizer {
         }
         let (mut refusing, erring_too) = asked.of(&slice.forbids);
         for policy in &slice.unreadable {
-            self.erred(policy, question.action, &"it can't be read");
+            self.erred(policy, action, &"it can't be read");
         }
         let sound = erring.is_empty() && erring_too.is_empty() && slice.unreadable.is_empty();
         refusing.extend(erring.into_iter().chain(erring_too).chain(slice.unreadable.iter().cloned()));

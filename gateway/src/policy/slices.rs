@@ -1,14 +1,14 @@
 //! Policies by action: of each action, those that can say anything about it. The others need not be asked.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use cedar_policy::{
     ActionConstraint, Effect, Entities, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, Schema,
 };
 
 use super::decision::Decision;
-use super::facts::AROUND;
+use super::question::{Facts, Regards};
 
 /// What the schema says of an action.
 #[derive(Debug)]
@@ -78,11 +78,44 @@ pub(super) struct Slice {
     pub forbids: PolicySet,
     /// Published policies that can't be read any more: nobody knows whom they would refuse.
     pub unreadable: Vec<PolicyId>,
-    /// True unless no policy here looks at what time it is. To tell Cedar takes longer than most policies.
-    pub asks_when: bool,
-    /// What strangers hear, by what is around their call ([`Words::around_a_stranger`](super::facts::Words)): while these
-    /// policies are in force it is the same each time.
-    pub to_strangers: [OnceLock<Decision>; AROUND],
+    /// What policies here look at. Nothing else is told them, and to tell the time takes longer than most policies.
+    pub regards: Regards,
+    /// What was decided: while these policies are in force it is the same each time, of the same facts.
+    decided: RwLock<HashMap<Facts, Decision>>,
+}
+
+/// How many decisions about one action are kept. Facts that name nobody are few; scopes make them more.
+const DECIDED_MAX: usize = 256;
+
+impl Slice {
+    /// What was decided of the same facts.
+    pub fn decided(&self, facts: &Facts) -> Option<Decision> {
+        if !self.keeps() {
+            return None;
+        }
+        self.decided.read().unwrap_or_else(PoisonError::into_inner).get(facts).cloned()
+    }
+
+    /// Keeps a decision, while there is room.
+    pub fn keep(&self, facts: Facts, decision: &Decision) {
+        if !self.keeps() {
+            return;
+        }
+        let mut decided = self.decided.write().unwrap_or_else(PoisonError::into_inner);
+        if decided.len() < DECIDED_MAX {
+            decided.insert(facts, decision.clone());
+        }
+    }
+
+    #[cfg(test)]
+    pub fn kept(&self) -> usize {
+        self.decided.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// It is another time each time, and each is somebody else.
+    fn keeps(&self) -> bool {
+        self.regards == Regards::default()
+    }
 }
 
 /// What operators published, as far as this binary can read it.
@@ -98,6 +131,20 @@ const BEYOND_PUBLISHED: [&str; 2] = ["open", "platform:policies"];
 
 fn is_beyond_published(ground: &Ground) -> bool {
     BEYOND_PUBLISHED.iter().any(|group| ground.is_in(group))
+}
+
+/// Types of whom policies that operators publish name none of.
+const UNNAMED: [&str; 5] = ["Tenant", "Person", "Individual", "Account", "Operator"];
+
+/// The first person or tenant that a policy names.
+pub(super) fn named(policy: &Policy) -> Option<EntityUid> {
+    policy.entity_literals().into_iter().find(|one| UNNAMED.contains(&one.type_name().basename()))
+}
+
+/// True if a policy names anybody. Services are few and each called by its name in any case.
+fn says_whom(policy: &Policy) -> bool {
+    let applications = policy.entity_literals();
+    named(policy).is_some() || applications.iter().any(|one| one.type_name().basename() == "Application")
 }
 
 /// True if a policy may look at what time it is. In JSON an attribute's name stands as it is, however it was written.
@@ -119,7 +166,8 @@ impl Slices {
         let nothing = Published::default();
         for ground in grounds {
             let published = if is_beyond_published(ground) { &nothing } else { published };
-            let (mut permits, mut forbids, mut asks_when) = (PolicySet::new(), PolicySet::new(), false);
+            let (mut permits, mut forbids) = (PolicySet::new(), PolicySet::new());
+            let mut regards = Regards::default();
             for policy in builtin.iter().chain(&published.policies) {
                 if ground.concerns(&policy.action_constraint()) {
                     let side = match policy.effect() {
@@ -127,14 +175,14 @@ impl Slices {
                         Effect::Forbid => &mut forbids,
                     };
                     side.add(policy.clone()).map_err(|error| error.to_string())?;
-                    asks_when |= says_now(policy);
+                    regards.when |= says_now(policy);
+                    regards.whom |= says_whom(policy);
                 }
             }
             let unreadable = published.unreadable.iter().filter(|(_, names)| ground.concerns(names));
             let unreadable = unreadable.map(|(policy, _)| policy.clone()).collect();
-            let to_strangers = Default::default();
-            let slice =
-                Slice { ground: ground.clone(), permits, forbids, unreadable, asks_when, to_strangers };
+            let decided = RwLock::default();
+            let slice = Slice { ground: ground.clone(), permits, forbids, unreadable, regards, decided };
             slices.insert(ground.action.id().unescaped().to_owned(), slice);
         }
         Ok(Self(slices))

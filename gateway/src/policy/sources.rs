@@ -8,6 +8,7 @@ use cedar_policy::{Effect, Policy, PolicyId, PolicySet, Schema, ValidationMode, 
 use miette::Diagnostic;
 
 use super::decision::Detail;
+use super::slices;
 
 /// A file, or what stands for one.
 #[derive(Clone, Debug)]
@@ -90,9 +91,6 @@ pub(super) fn read_schema(source: &Source) -> Result<Validator, PolicyFaults> {
     }
 }
 
-/// Types of whom and what policies that operators publish name none of.
-const UNNAMED: [&str; 5] = ["Tenant", "Person", "Individual", "Account", "Operator"];
-
 /// Where policies come from, and so what is asked of them.
 #[derive(Clone, Debug)]
 pub(super) enum Origin {
@@ -150,9 +148,7 @@ pub(super) fn read_policies(
             (Some(Ok(_)), Effect::Permit) => odd(Some(name), "permits, so nobody hears its @detail"),
             _ => {}
         }
-        let literals = policy.entity_literals();
-        let named = literals.iter().find(|one| UNNAMED.contains(&one.type_name().basename()));
-        if let (Some(named), Origin::Offered(_)) = (named, origin) {
+        if let (Some(named), Origin::Offered(_)) = (slices::named(policy), origin) {
             odd(Some(name), &format!("names {named}: what is published holds for all tenants and people"));
         }
         policies.push(policy.new_id(PolicyId::new(name)));

@@ -223,3 +223,29 @@ proptest! {
         }
     }
 }
+
+/// A signature is verified once. Whatever else a token rests on is looked at each time.
+#[test]
+fn a_token_that_was_good_before_is_refused_when_its_key_or_its_time_is_over_or_it_was_changed() {
+    let tokens = tokens("a", 0);
+    let (token, claims) = tokens.sign(grant(60), now()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(tokens.verify(&token, now()), Ok(claims.clone()));
+    }
+    assert_eq!(tokens.verify(&token, later(-6)), Err(TokenError::Invalid), "before it begins");
+    assert_eq!(tokens.verify(&token, later(60)), Err(TokenError::Expired));
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let mut signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+    signature[7] ^= 1;
+    let changed = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(&signature));
+    assert_eq!(tokens.verify(&changed, now()), Err(TokenError::Invalid));
+    assert_eq!(tokens.verify(&token, now()), Ok(claims.clone()), "it is still good");
+
+    tokens.replace(&[key("b", 1, None), key("a", 0, Some(later(30)))]).unwrap();
+    assert_eq!(tokens.verify(&token, later(29)), Ok(claims.clone()));
+    assert_eq!(tokens.verify(&token, later(30)), Err(TokenError::Invalid), "its key is over");
+    assert_eq!(tokens.verify(&token, later(29)), Ok(claims));
+    // A key that leaked is taken away before its time.
+    tokens.replace(&[key("b", 1, None)]).unwrap();
+    assert_eq!(tokens.verify(&token, later(29)), Err(TokenError::Invalid));
+}
