@@ -1,5 +1,7 @@
 //! Our deciders as cqrs-es sees them: its aggregate, its domain events.
 
+use std::sync::Arc;
+
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
 use kernel::{ClaimChange, Decider, Event};
@@ -8,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// An event as cqrs-es carries it; stored exactly as the event itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent, bound = "E: Event")]
-pub struct Fact<E>(pub E);
+pub struct Fact<E>(pub Arc<E>);
 
 impl<E: Event> DomainEvent for Fact<E> {
     fn event_type(&self) -> String {
@@ -71,7 +73,7 @@ impl<D: Decider> Aggregate for Folded<D> {
         sink: &EventSink<Self>,
     ) -> Result<(), D::Rejection> {
         for event in self.state.decide(command)? {
-            sink.write(Fact(event), self).await;
+            sink.write(Fact(Arc::new(event)), self).await;
         }
         Ok(())
     }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{ConfigConnectImpl, Connect, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime};
+use deadpool_postgres::{
+    ConfigConnectImpl, Connect, Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod, Runtime,
+};
 use futures::future::BoxFuture;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
@@ -63,6 +65,8 @@ pub fn pool(config: &Config, connections: usize) -> Result<Pool, DatabaseError> 
     let manager = Manager::from_connect(prepared(config), connect, recycling);
     Ok(Pool::builder(manager)
         .max_size(connections)
+        // The connection that was used last: its server process has at hand what the next one is about to need.
+        .queue_mode(QueueMode::Lifo)
         .runtime(Runtime::Tokio1)
         .wait_timeout(Some(WAIT_MAX))
         .create_timeout(Some(WAIT_MAX))

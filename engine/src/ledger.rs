@@ -11,7 +11,6 @@ use async_trait::async_trait;
 use chrono::{DateTime, Datelike, NaiveDate, Utc};
 use deadpool_postgres::Pool;
 use kernel::{Clock, Envelope, Event, EventId, Payload, Position, ShardId, StreamId};
-use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -163,12 +162,13 @@ impl LedgerWriter {
                 tracing::warn!(error = %error, "the month's audit partition could not be made");
             }
         }
-        let origins: Vec<Option<Value>> = entries
+        let origins: Vec<Option<String>> = entries
             .iter()
             .map(|entry| marked_origin(&entry.metadata))
             .collect::<Result<_, _>>()
             .map_err(|e: CodecError| e.to_string())?;
-        let subjects = self.codec.subjects(origins.iter().flatten()).map_err(|e| e.to_string())?;
+        let subjects =
+            self.codec.subjects(origins.iter().flatten().map(String::as_str)).map_err(|e| e.to_string())?;
         let held = self.codec.for_sealing(subjects).await.map_err(|e| e.to_string())?;
         let columns = Columns::of(entries, &origins, &self.codec, &held)?;
         let new_keys = KeyColumns::of(&columns.new_keys);
@@ -268,7 +268,7 @@ fn metadata_place(entry: Uuid) -> Place<'static> {
 }
 
 /// True if the entry's actor was forgotten: then it is not told where from the request came.
-fn is_forgotten(origin: &Value, codec: &Codec, held: &Held) -> bool {
+fn is_forgotten(origin: &str, codec: &Codec, held: &Held) -> bool {
     let subjects = codec.subjects([origin]).unwrap_or_default();
     subjects.iter().any(|subject| matches!(held.get(*subject), Some(Known::Forgotten)))
 }
@@ -276,7 +276,7 @@ fn is_forgotten(origin: &Value, codec: &Codec, held: &Held) -> bool {
 impl<'a> Columns<'a> {
     fn of(
         entries: &'a [AuditEntry],
-        origins: &[Option<Value>],
+        origins: &[Option<String>],
         codec: &Codec,
         held: &Held,
     ) -> Result<Self, String> {
@@ -284,7 +284,7 @@ impl<'a> Columns<'a> {
         for (AuditEntry { entry_id, occurred_at, metadata, fact }, origin) in entries.iter().zip(origins) {
             // A fact holds nothing personal; where the request came from does.
             let payload = payload(fact).map_err(|e| e.to_string())?;
-            let origin = origin.as_ref().filter(|origin| !is_forgotten(origin, codec, held));
+            let origin = origin.as_deref().filter(|origin| !is_forgotten(origin, codec, held));
             let origin = origin
                 .map(|o| codec.sealed_text(o, &metadata_place(*entry_id), held, &mut columns.new_keys))
                 .transpose()
@@ -299,14 +299,14 @@ impl<'a> Columns<'a> {
             columns.outcome.push(fact.outcome.as_str());
             columns.correlation_id.push(metadata.correlation_id.0);
             columns.metadata.push(stored_metadata(metadata, origin).map_err(|e| e.to_string())?);
-            columns.payload.push(payload.to_string());
+            columns.payload.push(payload);
         }
         Ok(columns)
     }
 }
 
-fn payload(fact: &crate::audit::AuditFact) -> Result<Value, serde_json::Error> {
-    serde_json::to_value(AuditEvent::Recorded(fact.clone()))
+fn payload(fact: &crate::audit::AuditFact) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&AuditEvent::Recorded(fact.clone()))
 }
 
 fn envelope(
@@ -315,7 +315,7 @@ fn envelope(
     position: Position,
     recorded_at: DateTime<Utc>,
 ) -> Option<Envelope> {
-    let event = AuditEvent::Recorded(entry.fact.clone());
+    let event = Arc::new(AuditEvent::Recorded(entry.fact.clone()));
     let mut metadata = entry.metadata.clone();
     let of = metadata.actor.id.parse().unwrap_or(Uuid::nil());
     if matches!(held.get(kernel::Subject::Person(kernel::PersonId(of))), Some(Known::Forgotten)) {
@@ -331,7 +331,7 @@ fn envelope(
         event_id: EventId(entry.entry_id),
         event_type: event.event_type().into(),
         event_version: event.event_version().into(),
-        payload: serde_json::to_value(&event).ok()?.into(),
+        payload: Payload::of_event(event).ok()?,
         metadata: Arc::new(metadata),
         // The time of an audit entry is when it happened; recorded_at orders only the ledger.
         recorded_at: recorded_at.max(entry.occurred_at),
@@ -395,7 +395,7 @@ impl Feed for AuditFeed {
             stored.push(metadata.map_err(|e| broken(row, e.to_string()))?);
         }
         // A field that says of nobody shows when it is opened.
-        let origins = stored.iter().filter_map(|metadata| metadata.origin.as_ref());
+        let origins = stored.iter().filter_map(|metadata| metadata.origin.as_deref());
         let held = self.codec.for_opening(self.codec.subjects(origins).unwrap_or_default()).await?;
         let mut entries = Vec::with_capacity(rows.len());
         for (row, mut metadata) in rows.iter().zip(stored) {
@@ -403,7 +403,7 @@ impl Feed for AuditFeed {
             let payload = Payload::from_text(row.get("payload")).map_err(|e| broken(row, e.to_string()))?;
             if let Some(origin) = &mut metadata.origin {
                 let opened = self.codec.open(origin, &metadata_place(stream.id), &held);
-                opened.map_err(|e| broken(row, e.to_string()))?;
+                *origin = opened.map_err(|e| broken(row, e.to_string()))?.into_owned();
             }
             let context = Context {
                 tenant: row.get("tenant"),

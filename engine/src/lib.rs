@@ -26,7 +26,7 @@ pub mod witness;
 pub mod writer;
 
 mod aggregate;
-mod repository;
+mod store;
 #[cfg(test)]
 mod testing;
 

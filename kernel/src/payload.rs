@@ -1,6 +1,7 @@
 //! What an event says, as JSON.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
@@ -31,11 +32,35 @@ impl Payload {
         Self { form, event: OnceLock::new() }
     }
 
+    /// What an event says, for whoever decodes it and whoever looks into it.
+    ///
+    /// # Errors
+    /// It can't be written as JSON.
+    pub fn of_event<E: Serialize + Send + Sync + 'static>(event: Arc<E>) -> Result<Self, serde_json::Error> {
+        let payload = Self::of_json(serde_json::to_string(&*event)?);
+        // It is fresh, so nothing is set yet.
+        let _ = payload.event.set(event);
+        Ok(payload)
+    }
+
+    /// Text that is JSON, as whoever kept it knows. If it isn't, nothing can be decoded of it.
+    pub fn of_json(text: impl Into<Box<str>>) -> Self {
+        Self::of(Form::Text { text: text.into(), value: OnceLock::new() })
+    }
+
+    /// The JSON.
+    pub fn text(&self) -> Cow<'_, str> {
+        match &self.form {
+            Form::Value(value) => Cow::Owned(value.to_string()),
+            Form::Text { text, .. } => Cow::Borrowed(text),
+        }
+    }
+
     /// # Errors
     /// If the text is not JSON.
     pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str::<IgnoredAny>(text)?;
-        Ok(Self::of(Form::Text { text: text.into(), value: OnceLock::new() }))
+        Ok(Self::of_json(text))
     }
 
     /// As the event it is.
@@ -150,6 +175,18 @@ mod tests {
         assert_eq!(*payload.event::<Value>().unwrap(), json!({ "Set": 7 }));
         assert!(payload.event::<u8>().is_err());
         assert!(Arc::ptr_eq(&event, &payload.clone().event().unwrap()));
+    }
+
+    #[test]
+    fn an_event_that_happens_is_decoded_already_and_reads_like_one_that_was_stored() {
+        type Set = std::collections::BTreeMap<String, u8>;
+        let event = Arc::new(Set::from([("Set".to_owned(), 7)]));
+        let payload = Payload::of_event(event.clone()).unwrap();
+        assert!(Arc::ptr_eq(&event, &payload.event().unwrap()));
+        assert_eq!(payload.text(), r#"{"Set":7}"#);
+        assert_eq!(payload, Payload::from_text(&payload.text()).unwrap());
+        assert_eq!(payload.decode::<Set>().unwrap(), *event);
+        assert_eq!(Payload::from(json!({ "Set": 7 })).text(), payload.text());
     }
 
     #[test]

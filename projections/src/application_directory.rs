@@ -293,6 +293,7 @@ impl ApplicationDirectory {
         From {
             row: "row_to_json(t)",
             tables: format!("{} AS t", view("application_keys", VERSION)),
+            values: Vec::new(),
             id: "t.id",
             conditions: vec![("t.application = $?".to_owned(), SortValue::Uuid(application.0))],
         }

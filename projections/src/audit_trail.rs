@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::list::{self, Field, From, ListQuery, ListSpec, Page, QueryError, Scope, SortValue};
+use crate::list::{self, Field, Filter, From, ListQuery, ListSpec, Op, Page, QueryError, Scope, SortValue};
 
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 /// How many rows an export holds in memory at a time.
 const EXPORT_ROWS: u32 = 1_000;
 /// The aggregate type under which the audit feed gives its entries.
@@ -234,7 +234,43 @@ impl AuditTrail {
         default_sort: "-recorded_at",
     };
 
-    fn from(scope: Scope, range: AuditRange) -> From {
+    /// The rows that a query is about. Those of certain resources are looked up as what they are: in the index of resources,
+    /// and, as far as they are tenants themselves, in that of tenants.
+    fn of_query(query: &mut ListQuery) -> (String, Vec<SortValue>) {
+        let rows = view("audit_trail", VERSION);
+        let certain =
+            |filter: &Filter| filter.field.name == "resource_id" && matches!(filter.op, Op::Eq | Op::In);
+        let Some(at) = query.filters.iter().position(certain) else {
+            return (format!("{rows} AS t"), Vec::new());
+        };
+        let resources = query.filters.remove(at).values;
+        let text = |value: &SortValue| match value {
+            SortValue::Text(text) => Uuid::try_parse(text).ok(),
+            SortValue::Uuid(_) | SortValue::Time(_) => None,
+        };
+        // A tenant's id is written in one way only.
+        let ids = resources
+            .iter()
+            .filter_map(|value| text(value).filter(|id| *value == SortValue::Text(id.to_string())));
+        let tenants: Vec<SortValue> = ids.map(SortValue::Uuid).collect();
+        let any = |count: usize| vec!["$?"; count].join(", ");
+        let others = format!(
+            "SELECT * FROM {rows} WHERE resource_id IN ({}) AND resource_id IS DISTINCT FROM tenant::text",
+            any(resources.len())
+        );
+        let themselves = format!(
+            "SELECT * FROM {rows} WHERE tenant IN ({}) AND resource_id = tenant::text",
+            any(tenants.len())
+        );
+        let tables = if tenants.is_empty() {
+            format!("({others}) AS t")
+        } else {
+            format!("({others} UNION ALL {themselves}) AS t")
+        };
+        (tables, resources.into_iter().chain(tenants).collect())
+    }
+
+    fn from(scope: Scope, range: AuditRange, (tables, values): (String, Vec<SortValue>)) -> From {
         let mut conditions = Vec::new();
         if let Scope::Tenant(tenant) = scope {
             conditions.push(("t.tenant = $?".to_owned(), SortValue::Uuid(tenant.0)));
@@ -245,12 +281,7 @@ impl AuditTrail {
         if let Some(until) = range.until {
             conditions.push(("t.recorded_at < $?".to_owned(), SortValue::Time(until)));
         }
-        From {
-            row: "row_to_json(t)",
-            tables: format!("{} AS t", view("audit_trail", VERSION)),
-            id: "t.id",
-            conditions,
-        }
+        From { row: "row_to_json(t)", tables, values, id: "t.id", conditions }
     }
 
     pub async fn list(
@@ -259,12 +290,15 @@ impl AuditTrail {
         range: AuditRange,
         query: &ListQuery,
     ) -> Result<Page<AuditRow>, QueryError> {
-        list::list(client, Self::from(scope, range), query).await
+        let mut query = query.clone();
+        let of = Self::of_query(&mut query);
+        list::list(client, Self::from(scope, range, of), &query).await
     }
 
     /// One entry, if the scope may see it.
     pub async fn get(client: &Client, scope: Scope, id: Uuid) -> Result<Option<AuditRow>, QueryError> {
-        list::get(client, Self::from(scope, AuditRange::default()), id).await
+        let all = (format!("{} AS t", view("audit_trail", VERSION)), Vec::new());
+        list::get(client, Self::from(scope, AuditRange::default(), all), id).await
     }
 
     /// All entries of a query, in its order and however many, for an export (FR-LOG-002).
@@ -302,7 +336,9 @@ impl AuditTrail {
         range: AuditRange,
         query: &ListQuery,
     ) -> Result<String, QueryError> {
-        list::explain(client, Self::from(scope, range), query).await
+        let mut query = query.clone();
+        let of = Self::of_query(&mut query);
+        list::explain(client, Self::from(scope, range, of), &query).await
     }
 }
 

@@ -218,6 +218,7 @@ impl MembershipDirectory {
                 view("membership_directory", VERSION),
                 view("user_directory", user_directory::VERSION)
             ),
+            values: Vec::new(),
             id: "t.id",
             conditions: match scope {
                 Scope::Platform => Vec::new(),

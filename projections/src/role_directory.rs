@@ -159,6 +159,7 @@ impl RoleDirectory {
         From {
             row: "row_to_json(t)",
             tables: format!("{} AS t", view("role_directory", VERSION)),
+            values: Vec::new(),
             id: "t.id",
             conditions: vec![("t.tenant = $? AND NOT t.deleted".to_owned(), SortValue::Uuid(tenant.0))],
         }

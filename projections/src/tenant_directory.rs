@@ -252,6 +252,7 @@ impl TenantDirectory {
         From {
             row: "row_to_json(t)",
             tables: format!("{} AS t", view("tenant_directory", VERSION)),
+            values: Vec::new(),
             id: "t.id",
             conditions: match scope {
                 Scope::Platform => Vec::new(),

@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::{Arc, PoisonError};
 
 use cqrs_es::event_sink::EventSink;
-use cqrs_es::persist::{EventStoreAggregateContext, PersistedEventStore};
 use cqrs_es::{Aggregate, EventStore};
 use futures::FutureExt;
 use kernel::{Clock, CommandId, Decider, Ids, Subject};
@@ -26,7 +25,7 @@ use crate::adapter::{Fact, Folded};
 use crate::codec::mentions;
 use crate::command::DispatchError;
 use crate::journal::{Journal, NewOutcome, PrepareError, ReadError};
-use crate::repository::{CommandRepository, Errand, event_ids};
+use crate::store::{CommandStore, Decided, Errand, event_ids};
 use crate::writer::{AppendFailure, Asker, Queued, WriterHandle};
 
 /// What all actors of a node share.
@@ -269,19 +268,11 @@ impl<D: Decider> State<D> {
             event_ids: ids,
             asker: Asker::new(|result| settlement.finish(result)),
         };
-        let (repository, unready) = CommandRepository::new(
-            self.surroundings.writer.clone(),
-            self.surroundings.journal.clone(),
-            errand,
-        );
-        let context = EventStoreAggregateContext {
-            aggregate_id: self.presence.stream().id.to_string(),
-            // cqrs-es looks at the state only for its own snapshots, which are not used.
-            aggregate: Folded::<D>::default(),
-            current_sequence: usize::try_from(before).unwrap_or(usize::MAX),
-            current_snapshot: None,
-        };
-        let store = PersistedEventStore::<_, Folded<D>>::new_event_store(repository);
+        let (store, unready) =
+            CommandStore::new(self.surroundings.writer.clone(), self.surroundings.journal.clone(), errand);
+        // The state stays here: what was decided is in the events.
+        let id = self.presence.stream().id.to_string();
+        let context = Decided::<D> { id, folded: Folded::default(), sequence: before };
         // Handing over never waits, so that orders reach the writer in the order they were decided. What became of it
         // is the settlement's to hear.
         let _ = store.commit(events, context, HashMap::new()).now_or_never();
@@ -298,7 +289,7 @@ impl<D: Decider> State<D> {
     /// anew on what can still be read.
     fn forget(&mut self, subject: Subject) {
         let Some(memory) = &self.memory else { return };
-        let holds = |state: &D| serde_json::to_value(state).is_ok_and(|state| mentions(&state, subject));
+        let holds = |state: &D| serde_json::to_string(state).is_ok_and(|state| mentions(&state, subject));
         let candidate = memory.candidate.as_ref().is_some_and(|candidate| holds(&candidate.state));
         if candidate || holds(&memory.folded.state) {
             memory.incarnation.poison();

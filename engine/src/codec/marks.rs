@@ -1,15 +1,18 @@
 //! Marked fields wherever they stand in a document: whose they are, sealed on the way in, opened on the way out.
+//!
+//! A document is its text. Between marks it is copied as it is; no value is made of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kernel::Subject;
-use serde::ser::{Error as _, SerializeMap, SerializeSeq};
-use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::CodecError;
+use super::text::{Marked, each_mark};
 use crate::keyring::{DataKey, Held, Known};
 
 /// Where a document stands: what is sealed for one place opens in no other.
@@ -24,33 +27,8 @@ pub(crate) struct Place<'a> {
     pub number: u128,
 }
 
-/// The way from the document's root to a field.
-enum Path<'a> {
-    Root,
-    Field(&'a Path<'a>, &'a str),
-    Item(&'a Path<'a>, usize),
-}
-
-impl Path<'_> {
-    fn write(&self, into: &mut Vec<u8>) {
-        match self {
-            Self::Root => {}
-            Self::Field(parent, name) => {
-                parent.write(into);
-                into.push(b'.');
-                into.extend_from_slice(name.as_bytes());
-            }
-            Self::Item(parent, index) => {
-                parent.write(into);
-                into.push(b'[');
-                into.extend_from_slice(&(*index as u64).to_be_bytes());
-            }
-        }
-    }
-}
-
-/// What a sealed field is bound to: subject (and by it the mark), document, and the field's path.
-fn bound(place: &Place<'_>, subject: Subject, path: &Path<'_>) -> Vec<u8> {
+/// What a sealed field is bound to: subject (and by it the mark), document, and the way to the field.
+fn bound(place: &Place<'_>, subject: Subject, path: &[u8]) -> Vec<u8> {
     let mut bound = Vec::with_capacity(160);
     for text in ["tenantry field", subject.kind(), place.kind, place.of] {
         bound.extend_from_slice(text.as_bytes());
@@ -59,200 +37,168 @@ fn bound(place: &Place<'_>, subject: Subject, path: &Path<'_>) -> Vec<u8> {
     bound.extend_from_slice(subject.id().as_bytes());
     bound.extend_from_slice(place.id.as_bytes());
     bound.extend_from_slice(&place.number.to_be_bytes());
-    path.write(&mut bound);
+    bound.extend_from_slice(path);
     bound
 }
 
 /// False if a stored document has no marked field for certain: marks are written as they are, never escaped.
 pub(crate) fn may_be_in(document: &str) -> bool {
-    [kernel::PERSONAL_MARK, kernel::CONFIDENTIAL_MARK].iter().any(|mark| document.contains(mark))
+    // One search for what both begin with: hardly a document has it without a mark.
+    document.contains("\"$")
 }
 
-/// The mark and body of a marked field.
-fn mark(fields: &Map<String, Value>) -> Option<(&str, &Value)> {
-    if fields.len() != 1 {
-        return None;
+/// What stands under a mark.
+#[derive(Deserialize)]
+struct Body<'t> {
+    of: Uuid,
+    #[serde(borrow, default, deserialize_with = "present")]
+    value: Option<&'t RawValue>,
+    #[serde(borrow, default)]
+    sealed: Option<Cow<'t, str>>,
+}
+
+/// A value that is null is one, too.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+impl<'t> Body<'t> {
+    fn of(marked: &Marked<'t>) -> Result<(Self, Subject), CodecError> {
+        let Marked { mark, body, .. } = marked;
+        let body: Body = serde_json::from_str(body)
+            .map_err(|_| CodecError(format!("a {mark} field does not say whose it is")))?;
+        let subject = Subject::marked(mark, body.of);
+        let subject = subject.ok_or_else(|| CodecError(format!("{mark} marks nobody's")))?;
+        Ok((body, subject))
     }
-    let (name, body) = fields.iter().next()?;
-    matches!(name.as_str(), kernel::PERSONAL_MARK | kernel::CONFIDENTIAL_MARK)
-        .then_some((name.as_str(), body))
-}
-
-fn subject(mark: &str, body: &Value) -> Result<Subject, CodecError> {
-    let of = body.get("of").and_then(Value::as_str).and_then(|of| Uuid::try_parse(of).ok());
-    of.and_then(|of| Subject::marked(mark, of))
-        .ok_or_else(|| CodecError(format!("a {mark} field does not say whose it is")))
 }
 
 /// Adds the subjects of all marked fields that hold something.
-pub(crate) fn subjects(document: &Value, into: &mut BTreeSet<Subject>) -> Result<(), CodecError> {
-    match document {
-        Value::Object(fields) => match mark(fields) {
-            Some((mark, body)) => {
-                if body.get("value").is_some() || body.get("sealed").is_some() {
-                    into.insert(subject(mark, body)?);
-                }
-                Ok(())
-            }
-            None => fields.values().try_for_each(|value| subjects(value, into)),
-        },
-        Value::Array(items) => items.iter().try_for_each(|item| subjects(item, into)),
-        _ => Ok(()),
+pub(crate) fn subjects(document: &str, into: &mut BTreeSet<Subject>) -> Result<(), CodecError> {
+    if !may_be_in(document) {
+        return Ok(());
+    }
+    each_mark(document, |marked, _| {
+        let (body, subject) = Body::of(&marked)?;
+        if body.value.is_some() || body.sealed.is_some() {
+            into.insert(subject);
+        }
+        Ok(())
+    })
+}
+
+/// A document with other bodies under its marks.
+struct Rewritten<'t> {
+    document: &'t str,
+    text: String,
+    /// How much of the document is in the text.
+    done: usize,
+}
+
+impl<'t> Rewritten<'t> {
+    fn new(document: &'t str) -> Self {
+        // A sealed value is longer by a nonce, a tag and the base of 64.
+        Self { document, text: String::with_capacity(document.len() + document.len() / 2 + 64), done: 0 }
+    }
+
+    /// Goes on with a mark whose body is its subject and, if there is one, this member.
+    fn put(&mut self, marked: &Marked<'_>, subject: Subject, member: Option<(&str, &str)>) {
+        self.text.push_str(&self.document[self.done..marked.place.start]);
+        self.text.push_str("{\"");
+        self.text.push_str(marked.mark);
+        self.text.push_str("\":{\"of\":\"");
+        let mut id = Uuid::encode_buffer();
+        self.text.push_str(subject.id().hyphenated().encode_lower(&mut id));
+        self.text.push('"');
+        if let Some((name, value)) = member {
+            self.text.push_str(",\"");
+            self.text.push_str(name);
+            self.text.push_str("\":");
+            self.text.push_str(value);
+        }
+        self.text.push_str("}}");
+        self.done = marked.place.end;
+    }
+
+    fn finish(mut self) -> String {
+        self.text.push_str(&self.document[self.done..]);
+        self.text
     }
 }
 
-/// A document as it is stored: written out with every marked field sealed. Notes the keys that it was sealed under
-/// and that are not durable yet.
+/// A document as it is stored: every marked field sealed. Notes the keys that it was sealed under and that are not durable
+/// yet.
 pub(crate) fn sealed_text(
-    document: &Value,
+    document: &str,
     place: &Place<'_>,
     held: &Held,
     new: &mut Vec<Arc<DataKey>>,
 ) -> Result<String, CodecError> {
-    let sealing = Sealing { place, held, new: std::cell::RefCell::new(new) };
-    let written = Written { value: document, path: &Path::Root, sealing: &sealing };
-    serde_json::to_string(&written).map_err(|error| CodecError(error.to_string()))
-}
-
-struct Sealing<'a> {
-    place: &'a Place<'a>,
-    held: &'a Held,
-    new: std::cell::RefCell<&'a mut Vec<Arc<DataKey>>>,
-}
-
-struct Written<'a, 's> {
-    value: &'a Value,
-    path: &'a Path<'a>,
-    sealing: &'s Sealing<'s>,
-}
-
-impl Serialize for Written<'_, '_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { value, path, sealing } = *self;
-        match value {
-            Value::Object(fields) => {
-                let mut map = serializer.serialize_map(Some(fields.len()))?;
-                if let Some((name, body)) = mark(fields) {
-                    let body = sealing.seal(name, body, path).map_err(S::Error::custom)?;
-                    map.serialize_entry(name, &body)?;
-                } else {
-                    for (name, value) in fields {
-                        let path = &Path::Field(path, name);
-                        map.serialize_entry(name, &Written { value, path, sealing })?;
-                    }
-                }
-                map.end()
-            }
-            Value::Array(items) => {
-                let mut seq = serializer.serialize_seq(Some(items.len()))?;
-                for (index, value) in items.iter().enumerate() {
-                    let path = &Path::Item(path, index);
-                    seq.serialize_element(&Written { value, path, sealing })?;
-                }
-                seq.end()
-            }
-            plain => plain.serialize(serializer),
-        }
+    if !may_be_in(document) {
+        return Ok(document.to_owned());
     }
-}
-
-#[derive(Serialize)]
-struct SealedBody<'a> {
-    of: &'a Value,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sealed: Option<String>,
-}
-
-impl Sealing<'_> {
-    fn seal<'b>(&self, mark: &str, body: &'b Value, path: &Path<'_>) -> Result<SealedBody<'b>, CodecError> {
-        let subject = subject(mark, body)?;
-        let of = &body["of"];
-        let Some(value) = body.get("value") else { return Ok(SealedBody { of, sealed: None }) };
-        let key = match self.held.get(subject) {
+    let mut sealed = Rewritten::new(document);
+    each_mark(document, |marked, path| {
+        let (body, subject) = Body::of(&marked)?;
+        let Some(value) = body.value else {
+            sealed.put(&marked, subject, None);
+            return Ok(());
+        };
+        let key = match held.get(subject) {
             Some(Known::Keys(keys)) => keys.current(),
             Some(Known::Forgotten) => return Err(CodecError(format!("the {subject} was forgotten"))),
             Some(Known::Broken) => return Err(CodecError(format!("the key of the {subject} does not open"))),
             None => return Err(CodecError(format!("the key of the {subject} is not at hand"))),
         };
-        let text = zeroize::Zeroizing::new(value.to_string());
-        let sealed = key
-            .seal(&bound(self.place, subject, path), text.as_bytes())
+        let text = key
+            .seal(&bound(place, subject, path), value.get().as_bytes())
             .map_err(|_| CodecError("there are no random bytes".to_owned()))?;
-        if !key.is_durable() {
-            let mut new = self.new.borrow_mut();
-            if !new.iter().any(|known| Arc::ptr_eq(known, key)) {
-                new.push(key.clone());
-            }
+        if !key.is_durable() && !new.iter().any(|known| Arc::ptr_eq(known, key)) {
+            new.push(key.clone());
         }
-        Ok(SealedBody { of, sealed: Some(sealed) })
-    }
+        sealed.put(&marked, subject, Some(("sealed", &format!("\"{text}\""))));
+        Ok(())
+    })?;
+    Ok(sealed.finish())
 }
 
 /// Opens every marked field; what belongs to who was forgotten loses its value. Fields from before sealing was switched
 /// on are read as they are.
-pub(crate) fn open(document: &mut Value, place: &Place<'_>, held: &Held) -> Result<(), CodecError> {
-    open_at(document, place, held, &Path::Root)
-}
-
-fn open_at(value: &mut Value, place: &Place<'_>, held: &Held, path: &Path<'_>) -> Result<(), CodecError> {
-    match value {
-        Value::Object(fields) => {
-            let marked = match mark(fields) {
-                Some((mark, body)) => Some((mark.to_owned(), subject(mark, body)?)),
-                None => None,
-            };
-            let Some((mark, subject)) = marked else {
-                return fields
-                    .iter_mut()
-                    .try_for_each(|(name, value)| open_at(value, place, held, &Path::Field(path, name)));
-            };
-            match fields.get_mut(&mark).and_then(Value::as_object_mut) {
-                Some(body) => open_body(body, subject, place, held, path),
-                None => Ok(()),
+pub(crate) fn open(document: &str, place: &Place<'_>, held: &Held) -> Result<String, CodecError> {
+    let mut opened = Rewritten::new(document);
+    each_mark(document, |marked, path| {
+        let (body, subject) = Body::of(&marked)?;
+        let keys = match held.get(subject) {
+            Some(Known::Forgotten) => {
+                opened.put(&marked, subject, None);
+                return Ok(());
             }
-        }
-        Value::Array(items) => {
-            let mut items = items.iter_mut().enumerate();
-            items.try_for_each(|(index, item)| open_at(item, place, held, &Path::Item(path, index)))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn open_body(
-    body: &mut Map<String, Value>,
-    subject: Subject,
-    place: &Place<'_>,
-    held: &Held,
-    path: &Path<'_>,
-) -> Result<(), CodecError> {
-    let sealed = body.shift_remove("sealed");
-    let keys = match held.get(subject) {
-        Some(Known::Forgotten) => {
-            body.shift_remove("value");
-            return Ok(());
-        }
-        Some(Known::Keys(keys)) => Some(keys),
-        Some(Known::Broken) | None => None,
-    };
-    let Some(sealed) = sealed else { return Ok(()) };
-    let text = sealed.as_str().and_then(|sealed| keys?.open(&bound(place, subject, path), sealed).ok());
-    let text = text.ok_or_else(|| {
-        // Never taken for "forgotten": that has a tombstone.
-        CodecError(format!(
-            "a field of the {subject} does not open: its key is missing or another, or it was moved"
-        ))
+            Some(Known::Keys(keys)) => Some(keys),
+            Some(Known::Broken) | None => None,
+        };
+        let Some(sealed) = body.sealed else { return Ok(()) };
+        let text = keys.and_then(|keys| keys.open(&bound(place, subject, path), &sealed).ok());
+        let text = text.ok_or_else(|| {
+            // Never taken for "forgotten": that has a tombstone.
+            CodecError(format!(
+                "a field of the {subject} does not open: its key is missing or another, or it was moved"
+            ))
+        })?;
+        let value: &RawValue = serde_json::from_slice(&text)
+            .map_err(|_| CodecError("a sealed field holds no JSON".to_owned()))?;
+        opened.put(&marked, subject, Some(("value", value.get())));
+        Ok(())
     })?;
-    let value =
-        serde_json::from_slice(&text).map_err(|_| CodecError("a sealed field holds no JSON".to_owned()))?;
-    body.insert("value".to_owned(), value);
-    Ok(())
+    Ok(opened.finish())
 }
 
 /// True if the document holds something of the subject's.
-pub(crate) fn mentions(document: &Value, subject: Subject) -> bool {
+pub(crate) fn mentions(document: &str, subject: Subject) -> bool {
     let mut all = BTreeSet::new();
     // A mark that says of nobody is nobody's.
     let _ = subjects(document, &mut all);
     all.contains(&subject)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! tests and measurements only.
 
 mod marks;
+mod text;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
@@ -11,7 +12,6 @@ use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use kernel::{Claim, Payload, Subject, Upcaster};
-use serde_json::Value;
 
 use crate::keyring::{DataKey, Held, Keyring, KeyringError};
 
@@ -61,7 +61,7 @@ impl Codec {
     /// Whose keys sealing or opening these documents takes.
     pub(crate) fn subjects<'a>(
         &self,
-        documents: impl IntoIterator<Item = &'a Value>,
+        documents: impl IntoIterator<Item = &'a str>,
     ) -> Result<Vec<Subject>, CodecError> {
         let mut subjects = BTreeSet::new();
         if self.keyring.is_some() {
@@ -104,35 +104,28 @@ impl Codec {
     /// A document as it is stored. `new` gets the keys whose rows are not durable yet and must be stored with it.
     pub(crate) fn sealed_text(
         &self,
-        document: &Value,
+        document: &str,
         place: &Place<'_>,
         held: &Held,
         new: &mut Vec<Arc<DataKey>>,
     ) -> Result<String, CodecError> {
         if self.keyring.is_none() || held.is_empty() {
-            return Ok(document.to_string());
+            return Ok(document.to_owned());
         }
         marks::sealed_text(document, place, held, new)
     }
 
     /// Opens every marked field of a stored document.
-    pub(crate) fn open(
+    pub(crate) fn open<'t>(
         &self,
-        document: &mut Value,
+        document: &'t str,
         place: &Place<'_>,
         held: &Held,
-    ) -> Result<(), CodecError> {
-        if self.keyring.is_none() {
-            return Ok(());
+    ) -> Result<Cow<'t, str>, CodecError> {
+        if self.keyring.is_none() || !marks::may_be_in(document) {
+            return Ok(Cow::Borrowed(document));
         }
-        marks::open(document, place, held)
-    }
-
-    /// True if the event is stored in its newest shape and holds nothing that is sealed, so that it can be read from the
-    /// text it is stored as.
-    pub(crate) fn is_plain(&self, event_type: &str, version: &str, payload: &str) -> bool {
-        (self.keyring.is_none() || !marks::may_be_in(payload))
-            && !self.upcasters.contains_key(&(event_type, version))
+        marks::open(document, place, held).map(Cow::Owned)
     }
 
     /// Brings an opened event to its newest shape: one event, or the several it was split into.
@@ -185,7 +178,7 @@ impl Codec {
 mod tests {
     use super::*;
     use kernel::Upcasted;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn codec(upcasters: Vec<Upcaster>) -> Codec {
         Codec::plain(upcasters, &[7; 32])

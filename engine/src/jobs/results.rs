@@ -6,7 +6,6 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use deadpool_postgres::Pool;
 use kernel::{Clock, PersonId, Personal};
-use serde_json::Value;
 
 use super::{Job, JobId};
 use crate::codec::{Codec, CodecError, Place};
@@ -101,10 +100,10 @@ impl JobResults {
         // Keys may have to be asked for, over another connection.
         drop(client);
         let Some(row) = row else { return Ok(None) };
-        let mut document: Value = serde_json::from_str(row.get(0)).map_err(unwritable)?;
-        let held = self.codec.for_opening(self.codec.subjects([&document])?).await?;
-        self.codec.open(&mut document, &place(of.job, of.attempt, number), &held)?;
-        let text: Personal<String> = serde_json::from_value(document).map_err(unwritable)?;
+        let document: &str = row.get(0);
+        let held = self.codec.for_opening(self.codec.subjects([document])?).await?;
+        let document = self.codec.open(document, &place(of.job, of.attempt, number), &held)?;
+        let text: Personal<String> = serde_json::from_str(&document).map_err(unwritable)?;
         // It was sealed for this person, and is nobody else's.
         Ok(text.reveal().filter(|_| text.of() == of.person).cloned())
     }
@@ -122,9 +121,9 @@ impl Draft {
 
     async fn put(&mut self) -> Result<(), ResultsError> {
         let text = Personal::new(self.person, std::mem::take(&mut self.text));
-        let document = serde_json::to_value(text).map_err(unwritable)?;
+        let document = serde_json::to_string(&text).map_err(unwritable)?;
         let codec = &self.results.codec;
-        let held = codec.for_sealing(codec.subjects([&document])?).await?;
+        let held = codec.for_sealing(codec.subjects([document.as_str()])?).await?;
         let (place, mut new) = (place(self.job, self.attempt, self.parts), Vec::new());
         let sealed = codec.sealed_text(&document, &place, &held, &mut new)?;
         if !new.is_empty() {

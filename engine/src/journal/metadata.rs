@@ -1,21 +1,22 @@
 //! The metadata column: a flat map of strings, as postgres-es reads it.
 
-use kernel::{Actor, ActorKind, CommandId, CorrelationId, EventId, Metadata, Origin, TenantId};
+use kernel::{
+    Actor, ActorKind, CommandId, CorrelationId, EventId, Metadata, Origin, PersonId, Personal, TenantId,
+};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::codec::CodecError;
 
 /// Where a command came from, marked as personal data of its actor; `None` if that isn't known.
-pub(crate) fn marked_origin(metadata: &Metadata) -> Result<Option<Value>, CodecError> {
+pub(crate) fn marked_origin(metadata: &Metadata) -> Result<Option<String>, CodecError> {
     if metadata.origin == Origin::default() {
         return Ok(None);
     }
     // Who has no id that is a person's shares the key of nobody.
     let of = metadata.actor.id.parse::<Uuid>().unwrap_or(Uuid::nil());
-    let value = serde_json::to_value(&metadata.origin).map_err(|e| CodecError(e.to_string()))?;
-    Ok(Some(json!({ kernel::PERSONAL_MARK: { "of": of, "value": value } })))
+    let marked = Personal::new(PersonId(of), &metadata.origin);
+    serde_json::to_string(&marked).map(Some).map_err(|e| CodecError(e.to_string()))
 }
 
 /// What has a column of its own isn't repeated. `origin` is sealed already.
@@ -56,8 +57,8 @@ pub(crate) struct Context {
 /// Metadata as it is stored, the origin still sealed.
 pub(crate) struct StoredMetadata {
     columnless: Columnless,
-    /// Marked.
-    pub(crate) origin: Option<Value>,
+    /// Marked, as JSON.
+    pub(crate) origin: Option<String>,
 }
 
 /// What has no column of its own. Everything is a string: that is how postgres-es reads it.
@@ -81,18 +82,17 @@ fn broken(error: &dyn std::fmt::Display) -> CodecError {
 impl StoredMetadata {
     pub(crate) fn parse(stored: &str) -> Result<Self, CodecError> {
         let mut columnless: Columnless = serde_json::from_str(stored).map_err(|e| broken(&e))?;
-        let origin = columnless.origin.take().map(|origin| serde_json::from_str(&origin)).transpose();
-        Ok(Self { columnless, origin: origin.map_err(|e| broken(&e))? })
+        let origin = columnless.origin.take();
+        Ok(Self { columnless, origin })
     }
 
     /// The metadata, after the origin was opened.
     pub(crate) fn into_metadata(self, context: Context) -> Result<Metadata, CodecError> {
         let Self { columnless, origin: marked } = self;
         let mut origin = Origin::default();
-        if let Some(mut marked) = marked
-            && let Some(value) = marked.get_mut(kernel::PERSONAL_MARK).and_then(|body| body.get_mut("value"))
-        {
-            origin = serde_json::from_value(value.take()).map_err(|e| broken(&e))?;
+        if let Some(marked) = marked {
+            let marked: Personal<Origin> = serde_json::from_str(&marked).map_err(|e| broken(&e))?;
+            origin = marked.reveal().cloned().unwrap_or_default();
         }
         Ok(Metadata {
             tenant: context.tenant.map(TenantId),

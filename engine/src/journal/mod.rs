@@ -15,13 +15,14 @@ mod trouble;
 
 pub(crate) use metadata::{Context, StoredMetadata, marked_origin, stored_metadata};
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use kernel::{ClaimChange, CommandId, Envelope, EventId, Metadata, Position, ShardId, StreamId};
+use kernel::{ClaimChange, CommandId, Envelope, EventId, Metadata, Payload, Position, ShardId, StreamId};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -38,9 +39,9 @@ pub struct NewEvent {
     /// Its place in its stream, from 1.
     pub sequence: u64,
     pub event_id: EventId,
-    pub event_type: String,
-    pub event_version: String,
-    pub payload: Value,
+    pub event_type: Cow<'static, str>,
+    pub event_version: Cow<'static, str>,
+    pub payload: Payload,
 }
 
 /// The answer to a command that carried an id, stored with it.
@@ -318,9 +319,9 @@ pub(crate) fn envelopes(
         part: 0,
         index_in_command: index,
         event_id: event.event_id,
-        event_type: event.event_type.into(),
-        event_version: event.event_version.into(),
-        payload: event.payload.into(),
+        event_type: event.event_type,
+        event_version: event.event_version,
+        payload: event.payload,
         metadata: Arc::clone(&metadata),
         recorded_at,
     })

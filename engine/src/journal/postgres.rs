@@ -349,12 +349,12 @@ impl Journal for PgJournal {
             sequence: 0,
             reason,
         };
-        let mut body =
-            serde_json::from_str(row.get(1)).map_err(|e: serde_json::Error| corrupt(e.to_string()))?;
         drop(client);
-        let held = self.held_for(&body).await?;
+        let stored: &str = row.get(1);
+        let held = self.held_for(stored).await?;
         let place = Place { kind: OUTCOME, of: OUTCOME, id: command.0, number: 0 };
-        self.codec.open(&mut body, &place, &held).map_err(|e| corrupt(e.to_string()))?;
+        let body = self.codec.open(stored, &place, &held).map_err(|e| corrupt(e.to_string()))?;
+        let body = serde_json::from_str(&body).map_err(|e| corrupt(e.to_string()))?;
         Ok(Some(StoredOutcome {
             fingerprint: row.get(0),
             body,
@@ -429,23 +429,24 @@ impl PgJournal {
         row: &tokio_postgres::Row,
         version: u32,
     ) -> Result<Option<Snapshot>, ReadError> {
-        let Ok(mut state) = serde_json::from_str(row.get(2)) else { return Ok(None) };
-        let held = self.held_for(&state).await?;
+        let stored: &str = row.get(2);
+        let held = self.held_for(stored).await?;
         let sequence = unsigned(row.get(0));
-        if self.codec.open(&mut state, &snapshot_place(stream, sequence), &held).is_err() {
-            return Ok(None);
-        }
-        Ok(Some(Snapshot { version, sequence, event_id: EventId(row.get(1)), state }))
+        let opened = self.codec.open(stored, &snapshot_place(stream, sequence), &held).ok();
+        let state = opened.and_then(|state| serde_json::from_str(&state).ok());
+        let event_id = EventId(row.get(1));
+        Ok(state.map(|state| Snapshot { version, sequence, event_id, state }))
     }
 
     async fn sealed_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<String, ReadError> {
         let failed = |error: CodecError| ReadError::Unavailable(error.to_string());
-        let subjects = self.codec.subjects([&snapshot.state]).map_err(failed)?;
+        let state = snapshot.state.to_string();
+        let subjects = self.codec.subjects([state.as_str()]).map_err(failed)?;
         let held = self.codec.for_opening(subjects).await;
         let held = held.map_err(|error| ReadError::Unavailable(error.to_string()))?;
         let mut new_keys = Vec::new();
         let place = snapshot_place(stream, snapshot.sequence);
-        let text = self.codec.sealed_text(&snapshot.state, &place, &held, &mut new_keys).map_err(failed)?;
+        let text = self.codec.sealed_text(&state, &place, &held, &mut new_keys).map_err(failed)?;
         // Nothing is sealed under a key that could be lost; whose key is new has few events to fold.
         if !new_keys.is_empty() {
             return Err(ReadError::Unavailable("a key is not durable yet".to_owned()));
@@ -453,7 +454,7 @@ impl PgJournal {
         Ok(text)
     }
 
-    async fn held_for(&self, document: &serde_json::Value) -> Result<Held, ReadError> {
+    async fn held_for(&self, document: &str) -> Result<Held, ReadError> {
         // A field that says of nobody shows when it is opened.
         let subjects = self.codec.subjects([document]).unwrap_or_default();
         self.codec.for_opening(subjects).await.map_err(|error| ReadError::Unavailable(error.to_string()))

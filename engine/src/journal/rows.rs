@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kernel::{Envelope, EventId, Payload, Position, ShardId, StreamId};
-use serde_json::Value;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
@@ -49,11 +48,11 @@ pub(super) async fn read_events<'r>(
 ) -> Result<Vec<Arc<Envelope>>, RowsError<'r>> {
     let mut stored = Vec::with_capacity(rows.len());
     for row in rows {
-        stored.push(Stored::parse(row, codec).map_err(|error| RowsError::Row(row, error))?);
+        stored.push(Stored::parse(row).map_err(|error| RowsError::Row(row, error))?);
     }
     let mut subjects = BTreeSet::new();
     for (row, stored) in rows.iter().zip(&stored) {
-        subjects.extend(codec.subjects(stored.documents()).map_err(|error| RowsError::Row(row, error))?);
+        subjects.extend(codec.subjects(stored.documents(row)).map_err(|error| RowsError::Row(row, error))?);
     }
     let held = codec.for_opening(subjects.into_iter().collect()).await.map_err(RowsError::Keys)?;
     let mut envelopes = Vec::with_capacity(rows.len());
@@ -64,35 +63,17 @@ pub(super) async fn read_events<'r>(
 }
 
 struct Stored {
-    payload: Body,
     metadata: StoredMetadata,
 }
 
-/// What an event says, as far as it must be looked into before it is read.
-enum Body {
-    Plain(Payload),
-    /// It may hold what is sealed, or be of an old shape.
-    Document(Value),
-}
-
 impl Stored {
-    fn parse(row: &Row, codec: &Codec) -> Result<Self, CodecError> {
-        let text: &str = row.get(column::PAYLOAD);
-        let broken = |error| CodecError(format!("payload: {error}"));
-        let payload = if codec.is_plain(row.get(column::EVENT_TYPE), row.get(column::EVENT_VERSION), text) {
-            Body::Plain(Payload::from_text(text).map_err(broken)?)
-        } else {
-            Body::Document(serde_json::from_str(text).map_err(broken)?)
-        };
-        Ok(Self { payload, metadata: StoredMetadata::parse(row.get(column::METADATA))? })
+    fn parse(row: &Row) -> Result<Self, CodecError> {
+        Ok(Self { metadata: StoredMetadata::parse(row.get(column::METADATA))? })
     }
 
-    fn documents(&self) -> impl Iterator<Item = &Value> {
-        let payload = match &self.payload {
-            Body::Document(payload) => Some(payload),
-            Body::Plain(_) => None,
-        };
-        payload.into_iter().chain(&self.metadata.origin)
+    /// What may hold something that is sealed.
+    fn documents<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a str> {
+        [row.get(column::PAYLOAD)].into_iter().chain(self.metadata.origin.as_deref())
     }
 
     fn open(
@@ -107,15 +88,11 @@ impl Stored {
         let sequence = unsigned(row.get(column::SEQUENCE));
         let correlation_id: Uuid = row.get(column::CORRELATION_ID);
         let place = Place { kind: EVENT, of, id, number: u128::from(sequence) };
-        let payload = match self.payload {
-            Body::Plain(payload) => payload,
-            Body::Document(mut payload) => {
-                codec.open(&mut payload, &place, held)?;
-                payload.into()
-            }
-        };
+        // PostgreSQL took it as JSON.
+        let payload = Payload::of_json(codec.open(row.get(column::PAYLOAD), &place, held)?);
         if let Some(origin) = &mut self.metadata.origin {
-            codec.open(origin, &Place { kind: METADATA, of, id, number: correlation_id.as_u128() }, held)?;
+            let place = Place { kind: METADATA, of, id, number: correlation_id.as_u128() };
+            *origin = codec.open(origin, &place, held)?.into_owned();
         }
         let metadata = Arc::new(self.metadata.into_metadata(Context {
             tenant: row.get(column::TENANT),

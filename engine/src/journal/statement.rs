@@ -1,7 +1,6 @@
 //! A batch turned into the columns of one statement.
 
 use kernel::{ClaimChange, Subject};
-use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -177,42 +176,44 @@ impl<'a> Columns<'a> {
 /// What an item's documents take before they can be sealed.
 pub(super) struct Unsealed {
     /// Where the command came from, marked as the actor's.
-    origin: Option<Value>,
+    origin: Option<String>,
+    outcome: Option<String>,
     pub(super) subjects: Vec<Subject>,
 }
 
 impl Unsealed {
     pub(super) fn of(item: &AppendItem, codec: &Codec) -> Result<Self, CodecError> {
         let origin = if item.events.is_empty() { None } else { marked_origin(&item.metadata)? };
-        let payloads = item.events.iter().map(|event| &event.payload);
-        let outcome = item.outcome.iter().map(|outcome| &outcome.body);
-        let subjects = codec.subjects(payloads.chain(outcome).chain(&origin))?;
-        Ok(Self { origin, subjects })
+        let outcome = item.outcome.as_ref().map(|outcome| outcome.body.to_string());
+        let payloads: Vec<_> = item.events.iter().map(|event| event.payload.text()).collect();
+        let documents = payloads.iter().map(AsRef::as_ref);
+        let subjects = codec.subjects(documents.chain(outcome.as_deref()).chain(origin.as_deref()))?;
+        Ok(Self { origin, outcome, subjects })
     }
 
     /// The item's documents as they are stored.
     pub(super) fn seal(self, item: &AppendItem, codec: &Codec, held: &Held) -> Result<Prepared, CodecError> {
         let mut new_keys = Vec::new();
         let (of, id) = (&*item.stream.aggregate_type, item.stream.id);
-        let mut seal = |document: &Value, kind, number| {
+        let mut seal = |document: &str, kind, number| {
             codec.sealed_text(document, &Place { kind, of, id, number }, held, &mut new_keys)
         };
         let payloads = item.events.iter();
         let payloads = payloads
-            .map(|event| seal(&event.payload, EVENT, u128::from(event.sequence)))
+            .map(|event| seal(&event.payload.text(), EVENT, u128::from(event.sequence)))
             .collect::<Result<_, _>>()?;
         // Who was forgotten leaves no trace of where from.
         let origin = self.origin.filter(|origin| {
-            let of = codec.subjects([origin]).unwrap_or_default();
+            let of = codec.subjects([origin.as_str()]).unwrap_or_default();
             !of.iter().any(|subject| matches!(held.get(*subject), Some(Known::Forgotten)))
         });
         let without_origin = origin.is_none();
         let origin = origin
             .map(|origin| seal(&origin, METADATA, item.metadata.correlation_id.0.as_u128()))
             .transpose()?;
-        let outcome = item.outcome.as_ref().map(|outcome| {
+        let outcome = item.outcome.as_ref().zip(self.outcome).map(|(outcome, body)| {
             let place = Place { kind: OUTCOME, of: OUTCOME, id: outcome.command_id.0, number: 0 };
-            codec.sealed_text(&outcome.body, &place, held, &mut new_keys)
+            codec.sealed_text(&body, &place, held, &mut new_keys)
         });
         let metadata =
             if item.events.is_empty() { String::new() } else { stored_metadata(&item.metadata, origin)? };

@@ -74,6 +74,24 @@ impl Held {
     }
 }
 
+/// A key of a subject's that no database knows.
+#[cfg(test)]
+pub(crate) fn made_up(subject: Subject) -> Known {
+    let key = DataKey::new(subject, 1, &[7; 32], (Vec::new(), "kek".into()), true).expect("it is a key");
+    Known::Keys(Arc::new(SubjectKeys::new(vec![Arc::new(key)]).expect("it is one")))
+}
+
+#[cfg(test)]
+impl Held {
+    pub(crate) fn with(mut self, subject: Subject, known: Option<Known>) -> Self {
+        match known {
+            Some(known) => _ = self.0.insert(subject, known),
+            None => _ = self.0.remove(&subject),
+        }
+        self
+    }
+}
+
 impl std::fmt::Debug for Keyring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Keyring(…)")

@@ -14,6 +14,8 @@ pub(crate) struct From {
     pub row: &'static str,
     /// The tables, the main one called `t`, such as `read_model.flags_v1 AS t`.
     pub tables: String,
+    /// What each `$?` in them stands for.
+    pub values: Vec<SortValue>,
     /// The unique id that breaks ties, such as `t.id`.
     pub id: &'static str,
     /// Conditions that always hold (whose rows may be seen), with their values.
@@ -23,7 +25,13 @@ pub(crate) struct From {
 impl From {
     /// Every row of some tables, with the id `t.id`.
     pub fn all(row: &'static str, tables: String) -> Self {
-        Self { row, tables, id: "t.id", conditions: Vec::new() }
+        Self { row, tables, values: Vec::new(), id: "t.id", conditions: Vec::new() }
+    }
+
+    /// The tables, with their values bound.
+    fn bound(&self, bound: &mut Bound) -> String {
+        let bind = |tables: String, value| tables.replacen("$?", &bound.add(value), 1);
+        self.values.iter().fold(self.tables.clone(), bind)
     }
 
     /// Those for which a condition on a tenant holds; `$?` stands for its id.
@@ -87,12 +95,13 @@ pub(crate) async fn get<R: DeserializeOwned>(
     id: Uuid,
 ) -> Result<Option<R>, QueryError> {
     let mut bound = Bound::default();
+    let tables = from.bound(&mut bound);
     let mut conditions = vec![format!("{} = {}", from.id, bound.add(&SortValue::Uuid(id)))];
     for (condition, value) in &from.conditions {
         let parameter = bound.add(value);
         conditions.push(condition.replace("$?", &parameter));
     }
-    let sql = format!("SELECT {}::text FROM {} WHERE {}", from.row, from.tables, conditions.join(" AND "));
+    let sql = format!("SELECT {}::text FROM {tables} WHERE {}", from.row, conditions.join(" AND "));
     let row = client.query_typed_opt(&sql, &bound.parameters()).await?;
     row.map(|row| serde_json::from_str(row.get(0))).transpose().map_err(QueryError::from)
 }
@@ -115,6 +124,7 @@ fn place(row: &tokio_postgres::Row, query: &ListQuery) -> Vec<SortValue> {
 
 fn statement(from: &From, query: &ListQuery) -> (String, Bound) {
     let mut bound = Bound::default();
+    let tables = from.bound(&mut bound);
     let mut conditions: Vec<String> = Vec::new();
     for (condition, value) in &from.conditions {
         let parameter = bound.add(value);
@@ -148,7 +158,6 @@ fn statement(from: &From, query: &ListQuery) -> (String, Bound) {
         "SELECT {row}::text{selected}, {id} FROM {tables}{filter} ORDER BY {order}{id}{last} LIMIT {limit}",
         row = from.row,
         id = from.id,
-        tables = from.tables,
         last = direction(ties_descend(&query.sort)),
         limit = query.limit + 1,
     );

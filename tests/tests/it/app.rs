@@ -345,7 +345,7 @@ impl TestApp {
         self.settled().await;
         let client = self.db.server.get().await.expect("a connection");
         let sql = "SELECT correlation_id, action, outcome, status, code, tenant, actor \
-                   FROM read_model.audit_trail_v3 WHERE correlation_id = ANY ($1) ORDER BY recorded_at";
+                   FROM read_model.audit_trail_v4 WHERE correlation_id = ANY ($1) ORDER BY recorded_at";
         let rows = client.query(sql, &[&traces]).await.expect("it answers");
         let entry = |row: &tokio_postgres::Row| Entry {
             trace: row.get(0),

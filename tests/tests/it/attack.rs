@@ -98,7 +98,7 @@ impl Town {
             loop {
                 self.app.settled().await;
                 let client = self.app.db.server.get().await.expect("a connection");
-                let sql = "SELECT detail, resource_id, outcome, code FROM read_model.audit_trail_v3 \
+                let sql = "SELECT detail, resource_id, outcome, code FROM read_model.audit_trail_v4 \
                            WHERE action = 'sign_in:attacked' ORDER BY recorded_at";
                 let rows = client.query(sql, &[]).await.expect("it answers");
                 let entries: Vec<(String, Option<String>)> =

@@ -211,7 +211,7 @@ async fn a_forgotten_person_and_a_purged_tenant_are_found_nowhere_on_the_disk() 
         ("read_model.user_directory_v2", MAIL),
         ("read_model.user_directory_v2", LAST),
         ("read_model.tenant_directory_v3", COMPANY),
-        ("read_model.audit_trail_v3", AGENT),
+        ("read_model.audit_trail_v4", AGENT),
     ] {
         assert!(rows_with(&owner_info, table, text).await > 0, "{text} is in {table}");
     }
@@ -229,7 +229,7 @@ async fn a_forgotten_person_and_a_purged_tenant_are_found_nowhere_on_the_disk() 
     let path = format!("/api/operator/tenants/{tenant}");
     let shown = house.call(reqwest::Method::GET, &path, "local:1000", Value::Null).await;
     assert_eq!((&shown["name"], &shown["domain"]), (&Value::Null, &Value::Null), "{shown}");
-    for view in ["user_directory_v2", "tenant_directory_v3", "audit_trail_v3"] {
+    for view in ["user_directory_v2", "tenant_directory_v3", "audit_trail_v4"] {
         for text in [MAIL, FIRST, LAST, COMPANY, REASON] {
             assert_eq!(
                 rows_with(&owner_info, &format!("read_model.{view}"), text).await,

@@ -191,7 +191,7 @@ async fn a_login_from_a_new_device_in_a_new_network_goes_on_with_a_code_that_is_
     // The audit trail tells of it by that event, as the person's.
     town.app.settled().await;
     let client = town.app.db.server.get().await.expect("a connection");
-    let sql = "SELECT event_type, actor, address FROM read_model.audit_trail_v3 WHERE correlation_id = $1";
+    let sql = "SELECT event_type, actor, address FROM read_model.audit_trail_v4 WHERE correlation_id = $1";
     let rows = client.query(sql, &[&asked.trace]).await.expect("it answers");
     let told: Vec<(String, String, String)> =
         rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect();

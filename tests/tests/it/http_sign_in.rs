@@ -447,7 +447,7 @@ async fn guessing_is_slowed_and_a_known_device_still_gets_in() {
         loop {
             acme.app.settled().await;
             let client = acme.app.db.server.get().await.expect("a connection");
-            let sql = "SELECT count(*) FROM read_model.audit_trail_v3 WHERE action = 'sign_in:attacked'";
+            let sql = "SELECT count(*) FROM read_model.audit_trail_v4 WHERE action = 'sign_in:attacked'";
             if client.query_one(sql, &[]).await.expect("it answers").get::<_, i64>(0) > 0 {
                 return;
             }

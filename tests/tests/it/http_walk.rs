@@ -294,7 +294,7 @@ async fn strangers(walk: &mut Walk, guarded: &[Operation]) {
     walk.app.server.state.audit.flush().await;
     walk.app.settled().await;
     let client = walk.app.db.server.get().await.unwrap();
-    let sql = "SELECT action, sum(count)::bigint, count(*) FROM read_model.audit_trail_v3 \
+    let sql = "SELECT action, sum(count)::bigint, count(*) FROM read_model.audit_trail_v4 \
                WHERE actor_kind = 'anonymous' AND code = 'ERR-AUTH-401' GROUP BY action";
     let rows = client.query(sql, &[]).await.unwrap();
     let found: BTreeMap<String, i64> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();

@@ -54,7 +54,7 @@ pub fn item(of: u128, first: u64, count: u64) -> AppendItem {
         event_id: EventId(Uuid::from_u128(of << 64 | u128::from(sequence))),
         event_type: "thing.happened".into(),
         event_version: "1".into(),
-        payload: json!({ "Happened": sequence }),
+        payload: json!({ "Happened": sequence }).into(),
     });
     AppendItem {
         stream: stream(of),

@@ -113,7 +113,7 @@ async fn whatever_is_stored_goes_through_the_one_codec() {
     let lease = journal.acquire(ShardId(0), id(1), Duration::from_secs(60)).await.unwrap().unwrap();
     let marked = json!({ "$personal": { "of": id(6), "value": SECRET } });
     let mut appended = item(1, 1, 1);
-    appended.events[0].payload = json!({ "Registered": { "email": marked } });
+    appended.events[0].payload = json!({ "Registered": { "email": marked } }).into();
     Arc::make_mut(&mut appended.metadata).origin.address = Some(SECRET.into());
     appended.claims = vec![kernel::ClaimChange::Take(kernel::Claim::new("user.email", SECRET))];
     let outcome = NewOutcome {

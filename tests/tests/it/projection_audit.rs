@@ -1,16 +1,21 @@
 //! The audit trail: who did what, from the journal and from the ledger of what made no event.
 
-use engine::audit::AuditOutcome;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use engine::audit::{AuditEvent, AuditOutcome};
 use engine::feed::FeedName;
 use futures::TryStreamExt;
-use kernel::{Actor, ActorKind, Envelope, Origin, SessionId};
+use kernel::{Actor, ActorKind, Envelope, Origin, Payload, SessionId};
 use projections::{AuditRange, AuditRow, AuditTrail, Scope};
 use schemas::events::UserEvent;
-use schemas::values::{LoginMethod, Plan, RiskReason};
+use schemas::values::{LoginMethod, Plan, RiskReason, Role};
 use uuid::Uuid;
 
 use crate::feeds::{PATIENCE, at};
-use crate::projection_world::{World, person, provisioned, refused, registered, suspended, tenant, to_user};
+use crate::projection_world::{
+    World, invited, person, provisioned, refused, registered, suspended, tenant, to_user,
+};
 
 async fn trail(world: &World, scope: Scope, range: AuditRange) -> Vec<AuditRow> {
     let query = AuditTrail::LIST.query([], Some("recorded_at"), Some(200), None).unwrap();
@@ -175,4 +180,55 @@ async fn where_somebody_came_from_is_forgotten_with_them_whenever_it_is_told() {
     };
     assert_eq!(told(1), [false; 4]);
     assert_eq!(told(2), [true; 2]);
+}
+
+/// FR-LOG-002: tenants are looked up otherwise than what is theirs; nobody is to see that.
+#[tokio::test]
+async fn the_entries_of_a_resource_are_those_that_say_so_whatever_it_is() {
+    let world = World::new().await;
+    // What a refusal is about is told by whoever asked, and may be of no tenant's.
+    let about = |n: u128, resource: &str| {
+        let mut envelope = refused(n, None, "tenants:read");
+        let AuditEvent::Recorded(mut fact) = envelope.decode().unwrap();
+        fact.resource_id = Some(resource.to_owned());
+        envelope.payload = Payload::of_event(Arc::new(AuditEvent::Recorded(fact))).unwrap();
+        envelope
+    };
+    let own = tenant(1).to_string();
+    let odd = [about(900, &own), about(901, &own.to_uppercase()), about(902, "dark_mode")];
+    let tenants = (1..=3).map(|n| provisioned(n, "Acme", &format!("t{n}.example"), Plan::Pro));
+    world.happens(tenants.chain([invited(5, 1, 7, Role::User)])).await;
+    world.happens((0..9).map(|n| suspended(1 + n % 3, "unpaid"))).await;
+    world.happens([registered(1, "ann@acme.example", "Sato"), invited(6, 2, 7, Role::User)]).await;
+    world.is_refused(odd.into_iter().chain((0..9).map(|n| refused(n, Some(1), "x")))).await;
+    let client = world.client().await;
+    let everything = trail(&world, Scope::Platform, AuditRange::default()).await;
+    let resources: BTreeSet<_> = everything.iter().filter_map(|row| row.resource_id.clone()).collect();
+    assert!(resources.len() > 6, "{resources:?}");
+    let several = format!("{},{},dark_mode,{}", tenant(1), tenant(2), Uuid::from_u128(0xdead));
+    for asked in resources.iter().chain([&several]) {
+        let wanted: Vec<&str> = asked.split(',').collect();
+        for scope in [Scope::Platform, Scope::Tenant(tenant(1))] {
+            let is_seen = |row: &&AuditRow| scope == Scope::Platform || row.tenant == Some(tenant(1));
+            let is_wanted =
+                |row: &&AuditRow| row.resource_id.as_deref().is_some_and(|id| wanted.contains(&id));
+            let expected: Vec<Uuid> =
+                everything.iter().filter(is_seen).filter(is_wanted).map(|row| row.id).collect();
+            for sort in ["recorded_at", "-recorded_at"] {
+                let (mut found, mut after) = (Vec::new(), None);
+                loop {
+                    let filters = [("resource_id", "in", asked.as_str()), ("outcome", "ne", "failure")];
+                    let query = AuditTrail::LIST.query(filters, Some(sort), Some(2), after).unwrap();
+                    let page = AuditTrail::list(&client, scope, AuditRange::default(), &query).await.unwrap();
+                    found.extend(page.rows.into_iter().map(|row| row.id));
+                    let Some(next) = page.next else { break };
+                    after = Some(next);
+                }
+                if sort.starts_with('-') {
+                    found.reverse();
+                }
+                assert_eq!(found, expected, "{asked} in {scope:?} by {sort}");
+            }
+        }
+    }
 }

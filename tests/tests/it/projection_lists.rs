@@ -295,16 +295,17 @@ async fn every_list_of_the_audit_trail_is_answered_from_an_index() {
     for sort in ["recorded_at", "-recorded_at"] {
         let all = query(AuditTrail::LIST, &[], sort, 50);
         let plan = AuditTrail::explain(&client, Scope::Platform, range, &all).await.unwrap();
-        assert_uses(&plan, "audit_trail_v3_1_recorded_at", "the whole trail");
+        assert_uses(&plan, "audit_trail_v4_1_recorded_at", "the whole trail");
         let plan = AuditTrail::explain(&client, Scope::Tenant(tenant(7)), range, &all).await.unwrap();
-        assert_uses(&plan, "audit_trail_v3_1_tenant_recorded_at", "a tenant's trail");
+        assert_uses(&plan, "audit_trail_v4_1_tenant_recorded_at", "a tenant's trail");
     }
     let correlation = uuid::Uuid::from_u128(43).to_string();
-    let resource = tenant(9).to_string();
+    let (resource, itself) = (person(3).to_string(), tenant(9).to_string());
     for (field, value, index) in [
-        ("actor", "operator-2", "audit_trail_v3_1_actor_recorded_at"),
-        ("resource_id", resource.as_str(), "audit_trail_v3_1_resource_recorded_at"),
-        ("correlation_id", correlation.as_str(), "audit_trail_v3_1_correlation_id"),
+        ("actor", "operator-2", "audit_trail_v4_1_actor_recorded_at"),
+        ("resource_id", resource.as_str(), "audit_trail_v4_1_resource_recorded_at"),
+        ("resource_id", itself.as_str(), "audit_trail_v4_1_tenant_recorded_at"),
+        ("correlation_id", correlation.as_str(), "audit_trail_v4_1_correlation_id"),
     ] {
         let one = query(AuditTrail::LIST, &[(field, "eq", value)], "-recorded_at", 50);
         let plan = AuditTrail::explain(&client, Scope::Platform, range, &one).await.unwrap();

@@ -38,7 +38,8 @@ fn telling(n: u128, sequence: u64, text: &str) -> AppendItem {
     item.events[0].payload = json!({ "Told": {
         "mail": { "$personal": { "of": ann().id(), "value": text } },
         "all": [{ "$confidential": { "of": acme().id(), "value": { "deep": text } } }],
-    } });
+    } })
+    .into();
     item
 }
 
@@ -213,7 +214,7 @@ async fn a_forgotten_subject_reads_as_forgotten_everywhere_and_gets_no_key_again
     ring.forget(ben).await.unwrap();
     let mut late = telling(1, 2, "late");
     late.events[0].payload =
-        json!({ "Told": { "mail": { "$personal": { "of": id(62), "value": "late" } } } });
+        json!({ "Told": { "mail": { "$personal": { "of": id(62), "value": "late" } } } }).into();
     assert!(journal.prepare_slowly(&mut late).await.is_err());
 }
 

@@ -49,7 +49,7 @@ async fn the_local_socket_gives_a_token_that_opens_and_is_audited() {
 
     app.settled().await;
     let client = app.db.server.get().await.expect("a connection");
-    let sql = "SELECT count(*) FROM read_model.audit_trail_v3 WHERE action = 'tokens:issue' AND outcome = 'success'";
+    let sql = "SELECT count(*) FROM read_model.audit_trail_v4 WHERE action = 'tokens:issue' AND outcome = 'success'";
     assert_eq!(client.query_one(sql, &[]).await.expect("it answers").get::<_, i64>(0), 2);
 
     let unknown = local::ask(&data_dir, &wish(Role::Owner, Some(Uuid::from_u128(7)))).await;

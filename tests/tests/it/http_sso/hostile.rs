@@ -147,7 +147,7 @@ async fn a_sign_in_by_a_provider_is_audited_like_a_login_and_so_is_a_refusal() {
     // Strangers' refusals are counted, so that they can't fill the disk.
     acme.app.settled().await;
     let client = acme.app.db.server.get().await.expect("a connection");
-    let sql = "SELECT count(*) FROM read_model.audit_trail_v3 \
+    let sql = "SELECT count(*) FROM read_model.audit_trail_v4 \
                WHERE action = 'sign_in:sso' AND outcome = 'denied' AND code = 'ERR-AUTH-401' AND tenant = $1";
     let denied: i64 = client.query_one(sql, &[&acme.tenant.id]).await.expect("it answers").get(0);
     assert_eq!(denied, 1);

@@ -57,7 +57,7 @@ async fn every_route_refuses_credentials_that_are_no_good_and_nothing_is_written
     walk.app.server.state.audit.flush().await;
     walk.app.settled().await;
     let client = walk.app.db.server.get().await.unwrap();
-    let sql = "SELECT action, code, sum(count)::bigint FROM read_model.audit_trail_v3 \
+    let sql = "SELECT action, code, sum(count)::bigint FROM read_model.audit_trail_v4 \
                WHERE actor_kind = 'anonymous' AND code = ANY (ARRAY['ERR-AUTH-401', 'ERR-AUTH-440']) GROUP BY action, code";
     let rows = client.query(sql, &[]).await.unwrap();
     let found: BTreeMap<(String, String), i64> =
