@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::api_key::ApiKey;
 use crate::authenticate::holder;
-use crate::extract::StrictJson;
+use crate::extract::{StrictJson, canonical};
 use crate::list::{Listing, Place};
 use crate::passwords::{About, Broken, Password, judge};
 use crate::problem::Problem;
@@ -297,7 +297,8 @@ pub fn password_policy(data: &[u8]) -> bool {
     let (body, password) = (&data[..end], data.get(end + 1..).unwrap_or_default());
     let json = HeaderValue::from_static("application/json");
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, json)]);
-    let Ok((view, told)) = PasswordPolicyView::read(&headers, body) else { return false };
+    let Ok((view, read)) = PasswordPolicyView::read(&headers, body) else { return false };
+    let told = canonical(&read);
     let policy = PasswordPolicy::from(view);
     let (again, _) = PasswordPolicyView::read(&headers, told.as_bytes()).unwrap_or_else(|_| panic!("{told}"));
     assert_eq!(PasswordPolicy::from(again), policy, "{told}");

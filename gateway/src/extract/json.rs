@@ -28,15 +28,15 @@ pub struct NoBody;
 
 /// A type that a body can be read as. Implemented for all that serde reads; they say `deny_unknown_fields`.
 pub trait StrictJson: Sized {
-    /// The value, and the canonical form of the body.
+    /// The value, and the body it was read from.
     ///
     /// # Errors
     /// ERR-VAL-400
-    fn read(headers: &HeaderMap, body: &[u8]) -> Result<(Self, String), Problem>;
+    fn read(headers: &HeaderMap, body: &[u8]) -> Result<(Self, Value), Problem>;
 }
 
 impl<T: DeserializeOwned> StrictJson for T {
-    fn read(headers: &HeaderMap, body: &[u8]) -> Result<(Self, String), Problem> {
+    fn read(headers: &HeaderMap, body: &[u8]) -> Result<(Self, Value), Problem> {
         if !is_json(headers) {
             return Err(Problem::invalid(
                 "content_type",
@@ -44,8 +44,7 @@ impl<T: DeserializeOwned> StrictJson for T {
             ));
         }
         let value = parse(body)?;
-        let text = canonical(&value);
-        Ok((typed(value)?, text))
+        Ok((typed(&value)?, value))
     }
 }
 
@@ -96,13 +95,14 @@ fn broken_off(error: Box<dyn std::error::Error + Send + Sync>) -> Problem {
     }
 }
 
-/// A value and its canonical form; an absent body is `{}`, so that a body may be left out where none is needed.
+/// A value and the body it was read from; an absent body is `{}`, so that a body may be left out where none is needed.
 pub(super) fn read_json<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: &[u8],
-) -> Result<(T, String), Problem> {
+) -> Result<(T, Value), Problem> {
     if body.is_empty() && !headers.contains_key(header::CONTENT_TYPE) {
-        return Ok((typed(Value::Object(Map::new()))?, "{}".to_owned()));
+        let nothing = Value::Object(Map::new());
+        return Ok((typed(&nothing)?, nothing));
     }
     <T as StrictJson>::read(headers, body)
 }
@@ -125,6 +125,13 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// Parses JSON without what it leaves open: no name twice, and no text that PostgreSQL would refuse.
 fn parse(body: &[u8]) -> Result<Value, Problem> {
     let text = std::str::from_utf8(body).map_err(|_| Problem::invalid("malformed_json", Vec::new()))?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    if let Ok(value) = Strict.deserialize(&mut reader)
+        && reader.end().is_ok()
+    {
+        return Ok(value);
+    }
+    // It is looked for what is wrong, and where, only if something is.
     let mut track = serde_path_to_error::Track::new();
     let mut reader = serde_json::Deserializer::from_str(text);
     let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
@@ -205,7 +212,11 @@ impl<'de> Visitor<'de> for Strict {
 }
 
 /// Reads a value as a type, and tells of every wrong field of an object, not only of the first.
-fn typed<T: DeserializeOwned>(mut value: Value) -> Result<T, Problem> {
+fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
+    if let Ok(read) = T::deserialize(value) {
+        return Ok(read);
+    }
+    let mut value = value.clone();
     let mut errors: Vec<FieldError> = Vec::new();
     loop {
         let error = match serde_path_to_error::deserialize::<_, T>(&value) {
@@ -337,7 +348,7 @@ mod tests {
         HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(kind))])
     }
 
-    fn read(body: impl AsRef<[u8]>) -> Result<(Wish, String), Problem> {
+    fn read(body: impl AsRef<[u8]>) -> Result<(Wish, Value), Problem> {
         Wish::read(&headers("application/json"), body.as_ref())
     }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::idempotency::Asked;
-use super::json::{ReadBody, read_body, read_json};
+use super::json::{ReadBody, canonical, read_body, read_json};
 use super::precondition::{etag, expected_sequence};
 use super::{IdempotencyKey, NoBody, X_POSITION};
 use crate::audit::Call;
@@ -53,13 +53,13 @@ impl<B: DeserializeOwned> FromRequest<AppState> for Write<B> {
         let key = IdempotencyKey::of(&parts.headers)?;
         let expected_sequence = expected_sequence(&parts.headers)?;
         let ReadBody { bytes, room } = read_body(app, body).await?;
-        let (body, canonical) = read_json(&parts.headers, &bytes)?;
+        let (body, read) = read_json(&parts.headers, &bytes)?;
         let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-        let asked = Asked { method: &parts.method, target, body: &canonical };
         // Strangers have no keys of their own: one could hear what another was told. Nor have they seen a sequence.
         let is_known = admitted.caller.actor.kind != ActorKind::Anonymous;
         let expected_sequence = expected_sequence.filter(|_| is_known);
         let idempotency = key.filter(|_| is_known).map(|key| {
+            let asked = Asked { method: &parts.method, target, body: &canonical(&read) };
             let Idempotency { id, fingerprint } = key.idempotency(&admitted.caller, &asked);
             // Under a key: a body may hold a password, and what is stored of it must not serve to guess it.
             let fingerprint = *app.keys.derive_secret(&[b"fingerprint", &fingerprint]);
