@@ -15,8 +15,8 @@ mod incarnation;
 mod ownership;
 mod recovery;
 mod teller;
+mod waiting;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -35,6 +35,7 @@ pub use incarnation::{Incarnation, Trust};
 pub use ownership::Ownership;
 use ownership::Told;
 use teller::Teller;
+use waiting::Waiting;
 
 /// Bounds and patience of a writer.
 #[derive(Clone, Debug)]
@@ -260,7 +261,7 @@ struct Writer {
 
 impl Writer {
     async fn run(mut self, mut queue: mpsc::Receiver<Queued>, mut stopping: watch::Receiver<bool>) {
-        let mut waiting = VecDeque::with_capacity(self.config.batch_items_max);
+        let mut waiting = Waiting::default();
         let mut renew = tokio::time::interval(self.config.lease_ttl / 3);
         renew.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let teller = self.teller.clone();
@@ -279,11 +280,11 @@ impl Writer {
                 _ = renew.tick() => self.renew().await,
                 first = queue.recv(), if waiting.is_empty() => {
                     let Some(first) = first else { break };
-                    waiting.push_back(first);
+                    waiting.push(first);
                 }
-                // Whoever came meanwhile is looked at too: what was set aside must not go before all of them.
+                // Whoever came meanwhile has a turn, too.
                 () = std::future::ready(()), if !waiting.is_empty() => {
-                    waiting.extend(std::iter::from_fn(|| queue.try_recv().ok()));
+                    std::iter::from_fn(|| queue.try_recv().ok()).for_each(|queued| waiting.push(queued));
                     self.write(&mut waiting).await;
                 }
                 _ = stopping.changed() => break,
@@ -292,11 +293,11 @@ impl Writer {
         }
         queue.close();
         while let Some(queued) = queue.recv().await {
-            waiting.push_back(queued);
+            waiting.push(queued);
         }
         if self.teller.has_ended() {
             // Nobody could be told what became of them.
-            waiting.drain(..).for_each(|queued| batch::refuse(queued, AppendFailure::Unavailable("stopped")));
+            waiting.drain().for_each(|queued| batch::refuse(queued, AppendFailure::Unavailable("stopped")));
         }
         while !waiting.is_empty() {
             self.write(&mut waiting).await;

@@ -1,15 +1,16 @@
 //! From what has gathered to transactions: what may stand in one batch, and which item spoiled it.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
-use kernel::{Claim, ClaimChange, Position, StreamId, TenantId};
+use kernel::{Claim, ClaimChange, Position, StreamId};
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::teller::Committed;
+use super::waiting::{Turn, Waiting};
 use super::{AppendFailure, Asker, Queued, Writer};
 use crate::journal::{AppendError, AppendItem, Appended, NewOutcome, Refusal};
 
@@ -26,7 +27,7 @@ pub struct Answer {
 
 impl Writer {
     /// Appends what of the waiting may stand in the next transaction.
-    pub(super) async fn write(&mut self, waiting: &mut VecDeque<Queued>) {
+    pub(super) async fn write(&mut self, waiting: &mut Waiting) {
         let batch = self.next_batch(waiting);
         if !batch.is_empty() {
             metrics::histogram!(crate::telemetry::JOURNAL_BATCH_ITEMS).record(batch.len() as f64);
@@ -34,38 +35,35 @@ impl Writer {
         }
     }
 
-    /// Whether several tenants want some of the batch, or did a moment ago.
-    fn are_shared(&mut self, waiting: &VecDeque<Queued>) -> bool {
+    /// How much of the next batch one tenant may have: all of it, unless others want some, or did a moment ago.
+    fn share(&mut self, waiting: &Waiting) -> usize {
         let now = Instant::now();
-        let first = waiting.front().map(|queued| queued.item.metadata.tenant);
-        if waiting.iter().any(|queued| Some(queued.item.metadata.tenant) != first) {
+        if waiting.are_several() {
             self.shared_at = Some(now);
         }
-        self.shared_at.is_some_and(|then| now.duration_since(then) < self.config.shares_last)
+        let is_shared = self.shared_at.is_some_and(|then| now.duration_since(then) < self.config.shares_last);
+        if is_shared { self.config.batch_tenant_items_max } else { self.config.batch_items_max }
     }
 
-    /// Takes items off the front, up to the first that must wait for the next transaction. While several tenants wait,
-    /// what goes beyond a tenant's share is set aside, and with it all that comes later in the same streams.
-    fn next_batch(&mut self, waiting: &mut VecDeque<Queued>) -> Vec<Queued> {
-        let mut batch = Vec::with_capacity(waiting.len().min(self.config.batch_items_max));
+    /// Takes what may stand in one transaction: of each tenant its share, up to the first item that must wait for the next.
+    fn next_batch(&mut self, waiting: &mut Waiting) -> Vec<Queued> {
+        let mut batch = Vec::new();
         let mut ends: HashMap<StreamId, u64> = HashMap::new();
         let mut changed: HashSet<Claim> = HashSet::new();
-        let mut shares = Shares::new(self.are_shared(waiting), self.config.batch_tenant_items_max);
-        while batch.len() < self.config.batch_items_max
-            && let Some(queued) = waiting.pop_front()
-        {
+        let share = self.share(waiting);
+        waiting.each(share, |queued| {
+            if batch.len() >= self.config.batch_items_max {
+                return Turn::Later(queued);
+            }
             if self.lease.is_none() || !self.trusts(&queued) {
                 queued.incarnation.poison();
                 refuse(queued, AppendFailure::Superseded);
-                continue;
+                return Turn::Dropped;
             }
-            let Some(queued) = shares.within(queued) else { continue };
             // A name that changes twice needs two transactions: within one, both changes see the rows that stood before
             // it. What was freed could not be taken, and what was taken would stay taken.
-            let again = queued.item.claims.iter().any(|change| changed.contains(change.claim()));
-            if again {
-                waiting.push_front(queued);
-                break;
+            if queued.item.claims.iter().any(|change| changed.contains(change.claim())) {
+                return Turn::Later(queued);
             }
             // A unique key forbids duplicates, not gaps: those are looked for here.
             let end = ends.get(&queued.item.stream).copied().unwrap_or_else(|| queued.incarnation.durable());
@@ -74,17 +72,15 @@ impl Writer {
             if !contiguous {
                 queued.incarnation.poison();
                 refuse(queued, AppendFailure::Refused(Refusal::Sequence));
-                continue;
+                return Turn::Dropped;
             }
             if let Some(last) = queued.item.events.last() {
                 ends.insert(queued.item.stream.clone(), last.sequence);
             }
             changed.extend(queued.item.claims.iter().map(|change| change.claim().clone()));
             batch.push(queued);
-        }
-        for queued in shares.set_aside.into_iter().rev() {
-            waiting.push_front(queued);
-        }
+            Turn::Taken
+        });
         batch
     }
 
@@ -240,39 +236,6 @@ impl Writer {
                 return;
             }
         }
-    }
-}
-
-/// How much of a batch each tenant has, while several want some of it.
-struct Shares {
-    /// `None` while only one tenant wants anything.
-    taken: Option<HashMap<Option<TenantId>, usize>>,
-    items_max: usize,
-    set_aside: Vec<Queued>,
-    streams_set_aside: HashSet<StreamId>,
-}
-
-impl Shares {
-    fn new(are_shared: bool, items_max: usize) -> Self {
-        Self {
-            taken: are_shared.then(HashMap::new),
-            items_max,
-            set_aside: Vec::new(),
-            streams_set_aside: HashSet::new(),
-        }
-    }
-
-    /// Gives an item back if it is within its tenant's share and nothing before it in its stream was set aside.
-    fn within(&mut self, queued: Queued) -> Option<Queued> {
-        let Some(taken) = &mut self.taken else { return Some(queued) };
-        let taken = taken.entry(queued.item.metadata.tenant).or_default();
-        if *taken < self.items_max && !self.streams_set_aside.contains(&queued.item.stream) {
-            *taken += 1;
-            return Some(queued);
-        }
-        self.streams_set_aside.insert(queued.item.stream.clone());
-        self.set_aside.push(queued);
-        None
     }
 }
 

@@ -1,21 +1,16 @@
 //! Getting the shard, keeping it, and finding out what became of a commit.
 
-use std::collections::VecDeque;
-
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::batch::refuse;
+use super::waiting::Waiting;
 use super::{AppendFailure, Ownership, Queued, Writer};
 use crate::journal::{Appended, Lease, ReadError, Resolution};
 
 impl Writer {
     /// Tries to get the lease until it has it; meanwhile whoever asks hears at once that this node can't.
-    pub(super) async fn take_shard(
-        &mut self,
-        waiting: &mut VecDeque<Queued>,
-        queue: &mut mpsc::Receiver<Queued>,
-    ) {
+    pub(super) async fn take_shard(&mut self, waiting: &mut Waiting, queue: &mut mpsc::Receiver<Queued>) {
         let mut said = false;
         loop {
             let acquiring = self.journal.acquire(self.config.shard, self.config.node, self.config.lease_ttl);
@@ -45,7 +40,7 @@ impl Writer {
                     }
                 }
             }
-            for queued in waiting.drain(..) {
+            for queued in waiting.drain() {
                 refuse(queued, AppendFailure::Unavailable("not_owner"));
             }
             let pause = tokio::time::sleep(self.config.retry_pause);
