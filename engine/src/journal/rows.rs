@@ -46,80 +46,68 @@ pub(super) async fn read_events<'r>(
     rows: &'r [Row],
     codec: &Codec,
 ) -> Result<Vec<Arc<Envelope>>, RowsError<'r>> {
-    let mut stored = Vec::with_capacity(rows.len());
-    for row in rows {
-        stored.push(Stored::parse(row).map_err(|error| RowsError::Row(row, error))?);
-    }
+    let mut metadata = Vec::with_capacity(rows.len());
     let mut subjects = BTreeSet::new();
-    for (row, stored) in rows.iter().zip(&stored) {
-        subjects.extend(codec.subjects(stored.documents(row)).map_err(|error| RowsError::Row(row, error))?);
+    for row in rows {
+        let broken = |error| RowsError::Row(row, error);
+        let stored = StoredMetadata::parse(row.get(column::METADATA)).map_err(broken)?;
+        // What may hold something that is sealed.
+        let documents = [row.get(column::PAYLOAD)].into_iter().chain(stored.origin.as_deref());
+        subjects.extend(codec.subjects(documents).map_err(broken)?);
+        metadata.push(stored);
     }
     let held = codec.for_opening(subjects.into_iter().collect()).await.map_err(RowsError::Keys)?;
     let mut envelopes = Vec::with_capacity(rows.len());
-    for (row, stored) in rows.iter().zip(stored) {
-        stored.open(row, codec, &held, &mut envelopes).map_err(|error| RowsError::Row(row, error))?;
+    for (row, metadata) in rows.iter().zip(metadata) {
+        open(row, metadata, codec, &held, &mut envelopes).map_err(|error| RowsError::Row(row, error))?;
     }
     Ok(envelopes)
 }
 
-struct Stored {
-    metadata: StoredMetadata,
-}
-
-impl Stored {
-    fn parse(row: &Row) -> Result<Self, CodecError> {
-        Ok(Self { metadata: StoredMetadata::parse(row.get(column::METADATA))? })
+/// The envelopes of a row.
+fn open(
+    row: &Row,
+    mut metadata: StoredMetadata,
+    codec: &Codec,
+    held: &Held,
+    into: &mut Vec<Arc<Envelope>>,
+) -> Result<(), CodecError> {
+    let stream = stream_of(row);
+    let (of, id) = (&*stream.aggregate_type, stream.id);
+    let sequence = unsigned(row.get(column::SEQUENCE));
+    let correlation_id: Uuid = row.get(column::CORRELATION_ID);
+    let place = Place { kind: EVENT, of, id, number: u128::from(sequence) };
+    // PostgreSQL took it as JSON.
+    let payload = Payload::of_json(codec.open(row.get(column::PAYLOAD), &place, held)?);
+    if let Some(origin) = &mut metadata.origin {
+        let place = Place { kind: METADATA, of, id, number: correlation_id.as_u128() };
+        *origin = codec.open(origin, &place, held)?.into_owned();
     }
-
-    /// What may hold something that is sealed.
-    fn documents<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a str> {
-        [row.get(column::PAYLOAD)].into_iter().chain(self.metadata.origin.as_deref())
-    }
-
-    fn open(
-        mut self,
-        row: &Row,
-        codec: &Codec,
-        held: &Held,
-        into: &mut Vec<Arc<Envelope>>,
-    ) -> Result<(), CodecError> {
-        let stream = stream_of(row);
-        let (of, id) = (&*stream.aggregate_type, stream.id);
-        let sequence = unsigned(row.get(column::SEQUENCE));
-        let correlation_id: Uuid = row.get(column::CORRELATION_ID);
-        let place = Place { kind: EVENT, of, id, number: u128::from(sequence) };
-        // PostgreSQL took it as JSON.
-        let payload = Payload::of_json(codec.open(row.get(column::PAYLOAD), &place, held)?);
-        if let Some(origin) = &mut self.metadata.origin {
-            let place = Place { kind: METADATA, of, id, number: correlation_id.as_u128() };
-            *origin = codec.open(origin, &place, held)?.into_owned();
-        }
-        let metadata = Arc::new(self.metadata.into_metadata(Context {
-            tenant: row.get(column::TENANT),
-            actor: row.get(column::ACTOR),
-            role: row.get(column::ROLE),
-            correlation_id,
-            causation_id: row.get(column::CAUSATION_ID),
-        })?);
-        let opened = codec.upcast(row.get(column::EVENT_TYPE), row.get(column::EVENT_VERSION), payload)?;
-        into.extend(opened.into_iter().zip(0_u16..).map(|(event, part)| {
-            Arc::new(Envelope {
-                shard: ShardId(row.get(column::SHARD)),
-                position: Position(unsigned(row.get(column::POSITION))),
-                stream: stream.clone(),
-                sequence,
-                part,
-                index_in_command: u16::try_from(row.get::<_, i16>(column::INDEX_IN_COMMAND)).unwrap_or(0),
-                event_id: EventId(row.get(column::EVENT_ID)),
-                event_type: event.event_type,
-                event_version: event.event_version,
-                payload: event.payload,
-                metadata: Arc::clone(&metadata),
-                recorded_at: row.get(column::RECORDED_AT),
-            })
-        }));
-        Ok(())
-    }
+    let metadata = Arc::new(metadata.into_metadata(Context {
+        tenant: row.get(column::TENANT),
+        actor: row.get(column::ACTOR),
+        role: row.get(column::ROLE),
+        correlation_id,
+        causation_id: row.get(column::CAUSATION_ID),
+    })?);
+    let opened = codec.upcast(row.get(column::EVENT_TYPE), row.get(column::EVENT_VERSION), payload)?;
+    into.extend(opened.into_iter().zip(0_u16..).map(|(event, part)| {
+        Arc::new(Envelope {
+            shard: ShardId(row.get(column::SHARD)),
+            position: Position(unsigned(row.get(column::POSITION))),
+            stream: stream.clone(),
+            sequence,
+            part,
+            index_in_command: u16::try_from(row.get::<_, i16>(column::INDEX_IN_COMMAND)).unwrap_or(0),
+            event_id: EventId(row.get(column::EVENT_ID)),
+            event_type: event.event_type,
+            event_version: event.event_version,
+            payload: event.payload,
+            metadata: Arc::clone(&metadata),
+            recorded_at: row.get(column::RECORDED_AT),
+        })
+    }));
+    Ok(())
 }
 
 /// The stream of a row. Every id we write is a UUID.
