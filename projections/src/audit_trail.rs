@@ -244,15 +244,12 @@ impl AuditTrail {
             return (format!("{rows} AS t"), Vec::new());
         };
         let resources = query.filters.remove(at).values;
-        let text = |value: &SortValue| match value {
-            SortValue::Text(text) => Uuid::try_parse(text).ok(),
+        let tenant = |resource: &SortValue| match resource {
+            // A tenant's id is written in one way only.
+            SortValue::Text(text) => Uuid::try_parse(text).ok().filter(|id| id.to_string() == *text),
             SortValue::Uuid(_) | SortValue::Time(_) => None,
         };
-        // A tenant's id is written in one way only.
-        let ids = resources
-            .iter()
-            .filter_map(|value| text(value).filter(|id| *value == SortValue::Text(id.to_string())));
-        let tenants: Vec<SortValue> = ids.map(SortValue::Uuid).collect();
+        let tenants: Vec<SortValue> = resources.iter().filter_map(tenant).map(SortValue::Uuid).collect();
         let any = |count: usize| vec!["$?"; count].join(", ");
         let others = format!(
             "SELECT * FROM {rows} WHERE resource_id IN ({}) AND resource_id IS DISTINCT FROM tenant::text",

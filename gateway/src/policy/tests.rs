@@ -123,6 +123,12 @@ fn cases() -> Vec<Case> {
 }
 
 impl Case {
+    /// Of staff that was given nothing, in an active tenant that asks for no second factor.
+    fn of(caller: Caller, standing: Standing) -> Self {
+        let (kind, mode) = (MembershipKind::Staff, AccessMode::Active);
+        Self { caller, standing, kind, holds: false, mode, mfa_required: false, mfa: false }
+    }
+
     /// What the gate asks. It is about the tenant [`OWN`], unless the endpoint is about the caller's own.
     fn question<'a>(&'a self, endpoint: &'a Endpoint) -> Question<'a> {
         let status = Some(TenantStatus::Active);
@@ -280,15 +286,7 @@ fn policies_and_the_url_map_name_the_same_actions() {
 
 /// The endpoint of an action, for an owner whose tenant is active.
 fn owners(authorizer: &Authorizer, action: &str) -> Decision {
-    let case = Case {
-        caller: caller(Role::Owner, None, Some(OWN)),
-        standing: Standing::Own,
-        kind: MembershipKind::Staff,
-        holds: false,
-        mode: AccessMode::Active,
-        mfa_required: false,
-        mfa: false,
-    };
+    let case = Case::of(caller(Role::Owner, None, Some(OWN)), Standing::Own);
     let map = url_map();
     let endpoint = map.endpoints().find(|endpoint| endpoint.action == action).unwrap();
     authorizer.decide(&case.question(endpoint))
@@ -326,15 +324,7 @@ fn a_policy_that_errs_opens_no_other_tenant_and_does_not_even_show_it() {
     let authorizer = authorizer.unwrap();
     let map = url_map();
     let endpoint = map.endpoints().find(|endpoint| endpoint.action == "flags:poll").unwrap();
-    let case = Case {
-        caller: caller(Role::Application, Some(Scope::FlagRead), None),
-        standing: Standing::Other,
-        kind: MembershipKind::Staff,
-        holds: false,
-        mode: AccessMode::Active,
-        mfa_required: false,
-        mfa: false,
-    };
+    let case = Case::of(caller(Role::Application, Some(Scope::FlagRead), None), Standing::Other);
     let decision = authorizer.decide(&case.question(endpoint));
     assert_eq!((decision.allowed, decision.detail), (false, Some(Detail::Hidden)));
     assert_eq!(named(&decision), ["overflows", "strangers-do-not-see-a-tenant"]);

@@ -130,15 +130,7 @@ fn what_is_kept_ends_with_the_policies_that_decided_it_and_is_bounded() {
 
 /// A poll of a connected application.
 fn polling(application: u128) -> Case {
-    let mut case = Case {
-        caller: caller(Role::Application, Some(Scope::FlagRead), None),
-        standing: Standing::Own,
-        kind: MembershipKind::Staff,
-        holds: false,
-        mode: AccessMode::Active,
-        mfa_required: false,
-        mfa: false,
-    };
+    let mut case = Case::of(caller(Role::Application, Some(Scope::FlagRead), None), Standing::Own);
     case.caller.actor.id = Uuid::from_u128(application).to_string();
     case
 }
