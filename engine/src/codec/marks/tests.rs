@@ -193,3 +193,20 @@ fn without_a_key_nothing_is_sealed_and_nothing_opens() {
     assert!(sealed_text(&text, &place(1), &held, &mut Vec::new()).is_err());
     assert_eq!(open(&text, &place(1), &held).unwrap(), marked(kernel::PERSONAL_MARK, 1, None).to_string());
 }
+
+/// What was sealed by any version opens: what a field is bound to is part of the storage format, byte for byte.
+#[test]
+fn a_field_is_bound_to_its_subject_document_and_path_in_this_form() {
+    let mut bound_to = b"tenantry field\0person\0event\0user\0".to_vec();
+    bound_to.extend_from_slice(Uuid::from_u128(1).as_bytes());
+    bound_to.extend_from_slice(Uuid::from_u128(9).as_bytes());
+    bound_to.extend_from_slice(&7_u128.to_be_bytes());
+    bound_to.extend_from_slice(b".Told.all[\0\0\0\0\0\0\0\x01");
+    let Known::Keys(keys) = made_up(person(1)) else { panic!("they are keys") };
+    let sealed = keys.current().seal(&bound_to, br#""ann@example.org""#).unwrap();
+    let id = Uuid::from_u128(1);
+    let stored = format!(r#"{{"Told":{{"all":[0,{{"$personal":{{"of":"{id}","sealed":"{sealed}"}}}}]}}}}"#);
+    let opened =
+        format!(r#"{{"Told":{{"all":[0,{{"$personal":{{"of":"{id}","value":"ann@example.org"}}}}]}}}}"#);
+    assert_eq!(open(&stored, &place(7), &held()).unwrap(), opened);
+}
