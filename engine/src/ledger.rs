@@ -17,7 +17,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::audit::{AuditEntry, AuditEvent};
-use crate::codec::{Codec, CodecError, Place};
+use crate::codec::{Clear, Codec, CodecError, Place};
 use crate::feed::{Feed, FeedError, FeedName, Interest, Live, Read, Told};
 use crate::journal::{Context, StoredMetadata, marked_origin, stored_metadata};
 use crate::keyring::{DataKey, Held, KeyColumns, Known};
@@ -162,15 +162,14 @@ impl LedgerWriter {
                 tracing::warn!(error = %error, "the month's audit partition could not be made");
             }
         }
-        let origins: Vec<Option<String>> = entries
+        let origins: Vec<Option<Clear<'static>>> = entries
             .iter()
-            .map(|entry| marked_origin(&entry.metadata))
+            .map(|entry| marked_origin(&entry.metadata)?.map(|origin| self.codec.clear(origin)).transpose())
             .collect::<Result<_, _>>()
             .map_err(|e: CodecError| e.to_string())?;
-        let subjects =
-            self.codec.subjects(origins.iter().flatten().map(String::as_str)).map_err(|e| e.to_string())?;
+        let subjects = Clear::subjects(origins.iter().flatten());
         let held = self.codec.for_sealing(subjects).await.map_err(|e| e.to_string())?;
-        let columns = Columns::of(entries, &origins, &self.codec, &held)?;
+        let columns = Columns::of(entries, origins, &held)?;
         let new_keys = KeyColumns::of(&columns.new_keys);
         let transaction = client.transaction().await.map_err(|e| e.to_string())?;
         if again {
@@ -267,26 +266,20 @@ fn metadata_place(entry: Uuid) -> Place<'static> {
     Place { kind: "metadata", of: "audit", id: entry, number: 0 }
 }
 
-/// True if the entry's actor was forgotten: then it is not told where from the request came.
-fn is_forgotten(origin: &str, codec: &Codec, held: &Held) -> bool {
-    let subjects = codec.subjects([origin]).unwrap_or_default();
-    subjects.iter().any(|subject| matches!(held.get(*subject), Some(Known::Forgotten)))
-}
-
 impl<'a> Columns<'a> {
     fn of(
         entries: &'a [AuditEntry],
-        origins: &[Option<String>],
-        codec: &Codec,
+        origins: Vec<Option<Clear<'static>>>,
         held: &Held,
     ) -> Result<Self, String> {
         let mut columns = Self::default();
         for (AuditEntry { entry_id, occurred_at, metadata, fact }, origin) in entries.iter().zip(origins) {
             // A fact holds nothing personal; where the request came from does.
             let payload = payload(fact).map_err(|e| e.to_string())?;
-            let origin = origin.as_deref().filter(|origin| !is_forgotten(origin, codec, held));
+            // Who was forgotten leaves no trace of where from.
+            let origin = origin.filter(|origin| !origin.is_of_forgotten(held));
             let origin = origin
-                .map(|o| codec.sealed_text(o, &metadata_place(*entry_id), held, &mut columns.new_keys))
+                .map(|origin| origin.sealed(&metadata_place(*entry_id), held, &mut columns.new_keys))
                 .transpose()
                 .map_err(|e| e.to_string())?;
             columns.entry_id.push(*entry_id);

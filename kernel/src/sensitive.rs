@@ -41,6 +41,14 @@ impl Subject {
         }
     }
 
+    /// What marks a field of theirs.
+    pub const fn mark(self) -> &'static str {
+        match self {
+            Self::Person(_) => PERSONAL_MARK,
+            Self::Tenant(_) => CONFIDENTIAL_MARK,
+        }
+    }
+
     /// Part of the storage format.
     pub const fn kind(self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use kernel::Subject;
@@ -87,6 +88,113 @@ pub(crate) fn subjects(document: &str, into: &mut BTreeSet<Subject>) -> Result<(
     })
 }
 
+/// A document in the clear, with what is marked in it: found once, to be told whose keys it takes and to be sealed.
+#[derive(Debug)]
+pub(crate) struct Clear<'t> {
+    text: Cow<'t, str>,
+    fields: Vec<Field>,
+}
+
+/// A marked field, by where it stands in its document's text.
+#[derive(Debug)]
+struct Field {
+    subject: Subject,
+    place: Range<usize>,
+    /// `None`: it was forgotten.
+    value: Option<Range<usize>>,
+    /// The way to it.
+    path: Vec<u8>,
+}
+
+impl<'t> Clear<'t> {
+    /// Looks for marks.
+    pub(super) fn of(text: Cow<'t, str>) -> Result<Self, CodecError> {
+        let mut fields = Vec::new();
+        if may_be_in(&text) {
+            each_mark(&text, |marked, path| {
+                let (body, subject) = Body::of(&marked)?;
+                let value = body.value.map(|value| within(&text, value.get()));
+                fields.push(Field { subject, place: marked.place, value, path: path.to_vec() });
+                Ok(())
+            })?;
+        }
+        Ok(Self { text, fields })
+    }
+
+    /// A document whose marks don't matter: it stays as it is.
+    pub(super) fn unread(text: Cow<'t, str>) -> Self {
+        Self { text, fields: Vec::new() }
+    }
+
+    /// Whose keys sealing these takes, each once.
+    pub(crate) fn subjects<'c>(documents: impl IntoIterator<Item = &'c Self>) -> Vec<Subject>
+    where
+        't: 'c,
+    {
+        let fields = documents.into_iter().flat_map(|document| &document.fields);
+        let mut subjects: Vec<_> =
+            fields.filter(|field| field.value.is_some()).map(|field| field.subject).collect();
+        subjects.sort_unstable();
+        subjects.dedup();
+        subjects
+    }
+
+    /// Whether something in it is somebody's who was forgotten.
+    pub(crate) fn is_of_forgotten(&self, held: &Held) -> bool {
+        let is_forgotten = |field: &Field| matches!(held.get(field.subject), Some(Known::Forgotten));
+        self.fields.iter().any(is_forgotten)
+    }
+
+    /// The document as it is stored: every marked field sealed. Notes the keys that it was sealed under and that are not
+    /// durable yet.
+    pub(crate) fn sealed(
+        self,
+        place: &Place<'_>,
+        held: &Held,
+        new: &mut Vec<Arc<DataKey>>,
+    ) -> Result<String, CodecError> {
+        if self.fields.is_empty() {
+            return Ok(self.text.into_owned());
+        }
+        let mut sealed = Rewritten::new(&self.text);
+        for field in &self.fields {
+            sealed.begin(&field.place, field.subject);
+            if let Some(value) = &field.value {
+                let key = current_key(field.subject, held)?;
+                sealed.text.push_str(",\"sealed\":\"");
+                key.seal(
+                    &bound(place, field.subject, &field.path),
+                    self.text[value.clone()].as_bytes(),
+                    &mut sealed.text,
+                )
+                .map_err(|_| CodecError("it is too long to be sealed".to_owned()))?;
+                sealed.text.push('"');
+                if !key.is_durable() && !new.iter().any(|known| Arc::ptr_eq(known, key)) {
+                    new.push(key.clone());
+                }
+            }
+            sealed.end();
+        }
+        Ok(sealed.finish())
+    }
+}
+
+/// Where a part of a text stands in it.
+fn within(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr() - text.as_ptr().addr();
+    start..start + part.len()
+}
+
+/// The key that seals what is the subject's.
+fn current_key(subject: Subject, held: &Held) -> Result<&Arc<DataKey>, CodecError> {
+    match held.get(subject) {
+        Some(Known::Keys(keys)) => Ok(keys.current()),
+        Some(Known::Forgotten) => Err(CodecError(format!("the {subject} was forgotten"))),
+        Some(Known::Broken) => Err(CodecError(format!("the key of the {subject} does not open"))),
+        None => Err(CodecError(format!("the key of the {subject} is not at hand"))),
+    }
+}
+
 /// A document with other bodies under its marks.
 struct Rewritten<'t> {
     document: &'t str,
@@ -101,65 +209,26 @@ impl<'t> Rewritten<'t> {
         Self { document, text: String::with_capacity(document.len() + document.len() / 2 + 64), done: 0 }
     }
 
-    /// Goes on with a mark whose body is its subject and, if there is one, this member.
-    fn put(&mut self, marked: &Marked<'_>, subject: Subject, member: Option<(&str, &str)>) {
-        self.text.push_str(&self.document[self.done..marked.place.start]);
+    /// Goes on with a mark that stands there, and its subject; members of its body may follow.
+    fn begin(&mut self, place: &Range<usize>, subject: Subject) {
+        self.text.push_str(&self.document[self.done..place.start]);
         self.text.push_str("{\"");
-        self.text.push_str(marked.mark);
+        self.text.push_str(subject.mark());
         self.text.push_str("\":{\"of\":\"");
         let mut id = Uuid::encode_buffer();
         self.text.push_str(subject.id().hyphenated().encode_lower(&mut id));
         self.text.push('"');
-        if let Some((name, value)) = member {
-            self.text.push_str(",\"");
-            self.text.push_str(name);
-            self.text.push_str("\":");
-            self.text.push_str(value);
-        }
+        self.done = place.end;
+    }
+
+    fn end(&mut self) {
         self.text.push_str("}}");
-        self.done = marked.place.end;
     }
 
     fn finish(mut self) -> String {
         self.text.push_str(&self.document[self.done..]);
         self.text
     }
-}
-
-/// A document as it is stored: every marked field sealed. Notes the keys that it was sealed under and that are not durable
-/// yet.
-pub(crate) fn sealed_text(
-    document: &str,
-    place: &Place<'_>,
-    held: &Held,
-    new: &mut Vec<Arc<DataKey>>,
-) -> Result<String, CodecError> {
-    if !may_be_in(document) {
-        return Ok(document.to_owned());
-    }
-    let mut sealed = Rewritten::new(document);
-    each_mark(document, |marked, path| {
-        let (body, subject) = Body::of(&marked)?;
-        let Some(value) = body.value else {
-            sealed.put(&marked, subject, None);
-            return Ok(());
-        };
-        let key = match held.get(subject) {
-            Some(Known::Keys(keys)) => keys.current(),
-            Some(Known::Forgotten) => return Err(CodecError(format!("the {subject} was forgotten"))),
-            Some(Known::Broken) => return Err(CodecError(format!("the key of the {subject} does not open"))),
-            None => return Err(CodecError(format!("the key of the {subject} is not at hand"))),
-        };
-        let text = key
-            .seal(&bound(place, subject, path), value.get().as_bytes())
-            .map_err(|_| CodecError("there are no random bytes".to_owned()))?;
-        if !key.is_durable() && !new.iter().any(|known| Arc::ptr_eq(known, key)) {
-            new.push(key.clone());
-        }
-        sealed.put(&marked, subject, Some(("sealed", &format!("\"{text}\""))));
-        Ok(())
-    })?;
-    Ok(sealed.finish())
 }
 
 /// Opens every marked field; what belongs to who was forgotten loses its value. Fields from before sealing was switched
@@ -170,7 +239,8 @@ pub(crate) fn open(document: &str, place: &Place<'_>, held: &Held) -> Result<Str
         let (body, subject) = Body::of(&marked)?;
         let keys = match held.get(subject) {
             Some(Known::Forgotten) => {
-                opened.put(&marked, subject, None);
+                opened.begin(&marked.place, subject);
+                opened.end();
                 return Ok(());
             }
             Some(Known::Keys(keys)) => Some(keys),
@@ -186,7 +256,10 @@ pub(crate) fn open(document: &str, place: &Place<'_>, held: &Held) -> Result<Str
         })?;
         let value: &RawValue = serde_json::from_slice(&text)
             .map_err(|_| CodecError("a sealed field holds no JSON".to_owned()))?;
-        opened.put(&marked, subject, Some(("value", value.get())));
+        opened.begin(&marked.place, subject);
+        opened.text.push_str(",\"value\":");
+        opened.text.push_str(value.get());
+        opened.end();
         Ok(())
     })?;
     Ok(opened.finish())

@@ -15,7 +15,7 @@ use kernel::{Claim, Payload, Subject, Upcaster};
 
 use crate::keyring::{DataKey, Held, Keyring, KeyringError};
 
-pub(crate) use marks::{Place, mentions};
+pub(crate) use marks::{Clear, Place, mentions};
 
 /// A document can't be sealed or opened.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +58,15 @@ impl Codec {
         }
     }
 
-    /// Whose keys sealing or opening these documents takes.
+    /// A document that is to be sealed.
+    pub(crate) fn clear<'t>(&self, text: impl Into<Cow<'t, str>>) -> Result<Clear<'t>, CodecError> {
+        match self.keyring {
+            Some(_) => Clear::of(text.into()),
+            None => Ok(Clear::unread(text.into())),
+        }
+    }
+
+    /// Whose keys opening these documents takes.
     pub(crate) fn subjects<'a>(
         &self,
         documents: impl IntoIterator<Item = &'a str>,
@@ -99,20 +107,6 @@ impl Codec {
         if let Some(keyring) = &self.keyring {
             keyring.discard(lost);
         }
-    }
-
-    /// A document as it is stored. `new` gets the keys whose rows are not durable yet and must be stored with it.
-    pub(crate) fn sealed_text(
-        &self,
-        document: &str,
-        place: &Place<'_>,
-        held: &Held,
-        new: &mut Vec<Arc<DataKey>>,
-    ) -> Result<String, CodecError> {
-        if self.keyring.is_none() || held.is_empty() {
-            return Ok(document.to_owned());
-        }
-        marks::sealed_text(document, place, held, new)
     }
 
     /// Opens every marked field of a stored document.

@@ -8,7 +8,7 @@ use deadpool_postgres::Pool;
 use kernel::{Clock, PersonId, Personal};
 
 use super::{Job, JobId};
-use crate::codec::{Codec, CodecError, Place};
+use crate::codec::{Clear, Codec, CodecError, Place};
 use crate::keyring::KeyringError;
 
 /// How long a result is kept, in days.
@@ -121,11 +121,11 @@ impl Draft {
 
     async fn put(&mut self) -> Result<(), ResultsError> {
         let text = Personal::new(self.person, std::mem::take(&mut self.text));
-        let document = serde_json::to_string(&text).map_err(unwritable)?;
         let codec = &self.results.codec;
-        let held = codec.for_sealing(codec.subjects([document.as_str()])?).await?;
+        let document = codec.clear(serde_json::to_string(&text).map_err(unwritable)?)?;
+        let held = codec.for_sealing(Clear::subjects([&document])).await?;
         let (place, mut new) = (place(self.job, self.attempt, self.parts), Vec::new());
-        let sealed = codec.sealed_text(&document, &place, &held, &mut new)?;
+        let sealed = document.sealed(&place, &held, &mut new)?;
         if !new.is_empty() {
             // A person of whom something can be told has one, from the first event on.
             return Err(CodecError(format!("the person {} has no key", self.person)).into());

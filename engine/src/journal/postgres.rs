@@ -24,7 +24,7 @@ use super::{
     AppendError, AppendItem, Appended, Journal, Lease, Loaded, PrepareError, Prepared, ReadError, Refusal,
     Resolution, Snapshot, StoredOutcome,
 };
-use crate::codec::{Codec, CodecError, Place};
+use crate::codec::{Clear, Codec, CodecError, Place};
 use crate::database::{DatabaseError, prepared, tls};
 use crate::feed::{FeedError, Interest};
 use crate::keyring::{DataKey, Held};
@@ -98,9 +98,9 @@ impl PgJournal {
     async fn prepared(&self, item: &AppendItem) -> Result<Prepared, PrepareError> {
         let unstorable = |error: CodecError| PrepareError::Refused(unstorable(&error));
         let unsealed = Unsealed::of(item, &self.codec).map_err(unstorable)?;
-        let held = self.codec.for_sealing(unsealed.subjects.clone()).await;
+        let held = self.codec.for_sealing(unsealed.subjects()).await;
         let held = held.map_err(|error| PrepareError::Unavailable(error.to_string()))?;
-        unsealed.seal(item, &self.codec, &held).map_err(unstorable)
+        unsealed.seal(&held).map_err(unstorable)
     }
 }
 
@@ -181,8 +181,8 @@ impl Journal for PgJournal {
 
     fn prepare(&self, item: &mut AppendItem) -> Result<bool, Refusal> {
         let unsealed = Unsealed::of(item, &self.codec).map_err(|error| unstorable(&error))?;
-        let Some(held) = self.codec.in_hand(&unsealed.subjects) else { return Ok(false) };
-        let prepared = unsealed.seal(item, &self.codec, &held).map_err(|error| unstorable(&error))?;
+        let Some(held) = self.codec.in_hand(&unsealed.subjects()) else { return Ok(false) };
+        let prepared = unsealed.seal(&held).map_err(|error| unstorable(&error))?;
         make_ready(item, prepared);
         Ok(true)
     }
@@ -440,13 +440,12 @@ impl PgJournal {
 
     async fn sealed_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<String, ReadError> {
         let failed = |error: CodecError| ReadError::Unavailable(error.to_string());
-        let state = snapshot.state.to_string();
-        let subjects = self.codec.subjects([state.as_str()]).map_err(failed)?;
-        let held = self.codec.for_opening(subjects).await;
+        let state = self.codec.clear(snapshot.state.to_string()).map_err(failed)?;
+        let held = self.codec.for_opening(Clear::subjects([&state])).await;
         let held = held.map_err(|error| ReadError::Unavailable(error.to_string()))?;
         let mut new_keys = Vec::new();
         let place = snapshot_place(stream, snapshot.sequence);
-        let text = self.codec.sealed_text(&state, &place, &held, &mut new_keys).map_err(failed)?;
+        let text = state.sealed(&place, &held, &mut new_keys).map_err(failed)?;
         // Nothing is sealed under a key that could be lost; whose key is new has few events to fold.
         if !new_keys.is_empty() {
             return Err(ReadError::Unavailable("a key is not durable yet".to_owned()));

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::metadata::{marked_origin, stored_metadata};
 use super::{AppendItem, Prepared};
-use crate::codec::{Codec, CodecError, Place};
-use crate::keyring::{Held, KeyColumns, Known};
+use crate::codec::{Clear, Codec, CodecError, Place};
+use crate::keyring::{Held, KeyColumns};
 
 /// The columns of the events, claims, outcomes and new keys of a batch.
 #[derive(Default)]
@@ -173,52 +173,58 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// What an item's documents take before they can be sealed.
-pub(super) struct Unsealed {
+/// An item's documents before they are sealed.
+pub(super) struct Unsealed<'i> {
+    item: &'i AppendItem,
+    payloads: Vec<Clear<'i>>,
     /// Where the command came from, marked as the actor's.
-    origin: Option<String>,
-    outcome: Option<String>,
-    pub(super) subjects: Vec<Subject>,
+    origin: Option<Clear<'static>>,
+    outcome: Option<Clear<'static>>,
 }
 
-impl Unsealed {
-    pub(super) fn of(item: &AppendItem, codec: &Codec) -> Result<Self, CodecError> {
+impl<'i> Unsealed<'i> {
+    pub(super) fn of(item: &'i AppendItem, codec: &Codec) -> Result<Self, CodecError> {
+        let payloads = item.events.iter().map(|event| codec.clear(event.payload.text()));
         let origin = if item.events.is_empty() { None } else { marked_origin(&item.metadata)? };
-        let outcome = item.outcome.as_ref().map(|outcome| outcome.body.to_string());
-        let payloads: Vec<_> = item.events.iter().map(|event| event.payload.text()).collect();
-        let documents = payloads.iter().map(AsRef::as_ref);
-        let subjects = codec.subjects(documents.chain(outcome.as_deref()).chain(origin.as_deref()))?;
-        Ok(Self { origin, outcome, subjects })
+        let outcome = item.outcome.as_ref().map(|outcome| codec.clear(outcome.body.to_string()));
+        Ok(Self {
+            item,
+            payloads: payloads.collect::<Result<_, _>>()?,
+            origin: origin.map(|origin| codec.clear(origin)).transpose()?,
+            outcome: outcome.transpose()?,
+        })
     }
 
-    /// The item's documents as they are stored.
-    pub(super) fn seal(self, item: &AppendItem, codec: &Codec, held: &Held) -> Result<Prepared, CodecError> {
+    /// Whose keys they take, each once.
+    pub(super) fn subjects(&self) -> Vec<Subject> {
+        Clear::subjects(self.payloads.iter().chain(&self.outcome).chain(&self.origin))
+    }
+
+    /// The documents as they are stored.
+    pub(super) fn seal(self, held: &Held) -> Result<Prepared, CodecError> {
+        let Self { item, payloads, origin, outcome } = self;
         let mut new_keys = Vec::new();
         let (of, id) = (&*item.stream.aggregate_type, item.stream.id);
-        let mut seal = |document: &str, kind, number| {
-            codec.sealed_text(document, &Place { kind, of, id, number }, held, &mut new_keys)
-        };
-        let payloads = item.events.iter();
-        let payloads = payloads
-            .map(|event| seal(&event.payload.text(), EVENT, u128::from(event.sequence)))
-            .collect::<Result<_, _>>()?;
+        let payloads = item.events.iter().zip(payloads).map(|(event, payload)| {
+            let place = Place { kind: EVENT, of, id, number: u128::from(event.sequence) };
+            payload.sealed(&place, held, &mut new_keys)
+        });
+        let payloads = payloads.collect::<Result<_, _>>()?;
         // Who was forgotten leaves no trace of where from.
-        let origin = self.origin.filter(|origin| {
-            let of = codec.subjects([origin.as_str()]).unwrap_or_default();
-            !of.iter().any(|subject| matches!(held.get(*subject), Some(Known::Forgotten)))
-        });
+        let origin = origin.filter(|origin| !origin.is_of_forgotten(held));
         let without_origin = origin.is_none();
+        let number = item.metadata.correlation_id.0.as_u128();
         let origin = origin
-            .map(|origin| seal(&origin, METADATA, item.metadata.correlation_id.0.as_u128()))
+            .map(|origin| origin.sealed(&Place { kind: METADATA, of, id, number }, held, &mut new_keys))
             .transpose()?;
-        let outcome = item.outcome.as_ref().zip(self.outcome).map(|(outcome, body)| {
+        let outcome = item.outcome.as_ref().zip(outcome).map(|(outcome, body)| {
             let place = Place { kind: OUTCOME, of: OUTCOME, id: outcome.command_id.0, number: 0 };
-            codec.sealed_text(&body, &place, held, &mut new_keys)
+            body.sealed(&place, held, &mut new_keys)
         });
+        let outcome = outcome.transpose()?;
         let metadata =
             if item.events.is_empty() { String::new() } else { stored_metadata(&item.metadata, origin)? };
         let aggregate_id = item.stream.id.hyphenated().to_string();
-        let outcome = outcome.transpose()?;
         Ok(Prepared { aggregate_id, payloads, metadata, outcome, new_keys, without_origin })
     }
 }

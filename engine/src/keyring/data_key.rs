@@ -53,12 +53,13 @@ impl DataKey {
         self.durable.store(true, Ordering::Release);
     }
 
-    /// Version, nonce, ciphertext and tag, in base64. `bound_to` says where the text stands.
-    pub(crate) fn seal(&self, bound_to: &[u8], text: &[u8]) -> Result<String, Refused> {
+    /// Goes on with version, nonce, ciphertext and tag, in base64. `bound_to` says where the text stands.
+    pub(crate) fn seal(&self, bound_to: &[u8], text: &[u8], into: &mut String) -> Result<(), Refused> {
         let mut sealed = Vec::with_capacity(VERSION_LEN + text.len() + OVERHEAD);
         sealed.extend_from_slice(&self.version.to_be_bytes());
         self.cipher.seal(bound_to, text, &mut sealed)?;
-        Ok(STANDARD_NO_PAD.encode(sealed))
+        STANDARD_NO_PAD.encode_string(sealed, into);
+        Ok(())
     }
 }
 

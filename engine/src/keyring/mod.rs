@@ -59,18 +59,22 @@ struct Wrapping {
     current: Arc<str>,
 }
 
-/// The keys of some subjects, in hand for as long as a document is sealed or opened.
+/// The keys of some subjects, in hand for as long as a document is sealed or opened; in the order of the subjects. It is
+/// most often one.
 #[derive(Debug, Default)]
-pub(crate) struct Held(HashMap<Subject, Known>);
+pub(crate) struct Held(Vec<(Subject, Known)>);
 
 impl Held {
-    /// True if nobody's keys are needed: then there is nothing to seal.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    pub(crate) fn get(&self, subject: Subject) -> Option<&Known> {
+        let found = self.0.binary_search_by_key(&subject, |(of, _)| *of);
+        found.ok().map(|index| &self.0[index].1)
     }
 
-    pub(crate) fn get(&self, subject: Subject) -> Option<&Known> {
-        self.0.get(&subject)
+    fn put(&mut self, subject: Subject, known: Known) {
+        match self.0.binary_search_by_key(&subject, |(of, _)| *of) {
+            Ok(index) => self.0[index].1 = known,
+            Err(index) => self.0.insert(index, (subject, known)),
+        }
     }
 }
 
@@ -85,8 +89,8 @@ pub(crate) fn made_up(subject: Subject) -> Known {
 impl Held {
     pub(crate) fn with(mut self, subject: Subject, known: Option<Known>) -> Self {
         match known {
-            Some(known) => _ = self.0.insert(subject, known),
-            None => _ = self.0.remove(&subject),
+            Some(known) => self.put(subject, known),
+            None => self.0.retain(|(of, _)| *of != subject),
         }
         self
     }
@@ -138,9 +142,12 @@ impl Keyring {
 
     /// The keys of these subjects if all of them are in memory.
     pub(crate) fn in_hand(&self, subjects: &[Subject]) -> Option<Held> {
+        let mut held = Held(Vec::with_capacity(subjects.len()));
         let mut cache = self.cache();
-        let known = subjects.iter().map(|subject| Some((*subject, cache.get(*subject)?)));
-        known.collect::<Option<_>>().map(Held)
+        for subject in subjects {
+            held.put(*subject, cache.get(*subject)?);
+        }
+        Some(held)
     }
 
     /// The keys of those subjects who have any.
@@ -154,7 +161,7 @@ impl Keyring {
             let mut cache = self.cache();
             for subject in subjects {
                 match cache.get(subject) {
-                    Some(known) => drop(held.0.insert(subject, known)),
+                    Some(known) => held.put(subject, known),
                     None => missing.push(subject),
                 }
             }
@@ -168,7 +175,7 @@ impl Keyring {
                 if !matches!(known, Known::Broken) && !matches!(cache.get(subject), Some(Known::Forgotten)) {
                     cache.put(subject, known.clone());
                 }
-                held.0.insert(subject, known);
+                held.put(subject, known);
             }
         }
         Ok(held)
@@ -181,7 +188,7 @@ impl Keyring {
     pub(crate) async fn for_sealing(&self, subjects: Vec<Subject>) -> Result<Held, KeyringError> {
         let mut held = self.for_opening(subjects.clone()).await?;
         for subject in subjects {
-            if held.0.contains_key(&subject) {
+            if held.get(subject).is_some() {
                 continue;
             }
             let new = Arc::new(self.new_key(subject, 1)?);
@@ -190,7 +197,7 @@ impl Keyring {
             // Whoever was faster on this node: the same key serves both.
             let known = cache.get(subject).unwrap_or_else(|| Known::Keys(Arc::new(new)));
             cache.put(subject, known.clone());
-            held.0.insert(subject, known);
+            held.put(subject, known);
         }
         Ok(held)
     }
