@@ -71,7 +71,7 @@ impl WriterConfig {
             shard,
             node,
             batch_items_max: 1024,
-            batch_tenant_items_max: 16,
+            batch_tenant_items_max: 8,
             shares_last: Duration::from_secs(1),
             lease_ttl: Duration::from_secs(10),
             answer_max: Duration::from_secs(15),

@@ -12,6 +12,7 @@ use crate::testing::{
     Counter, NODE, TooMuch, Wish, config, context, engine, engine_on, engine_with, id, once,
 };
 
+mod bounds;
 mod shares;
 
 const SHARD: ShardId = ShardId(0);
