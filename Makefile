@@ -29,8 +29,8 @@ fuzz: ## what strangers can send, against the parsers (ARGS='--seconds 60 --only
 bench: ## every workload beside its peer (ARGS='--quick', '--only NAME…', '--list')
 	@$(ROOT)scripts/bench.sh $(ARGS)
 
-bench-peers: ## other event-sourcing libraries at the same command (ARGS='--url URL'; see benches/peers)
-	@$(ROOT)scripts/bench-peers.sh $(ARGS)
+bench-peers: ## other event-sourcing libraries at the same command, in turns with ours (see benches/peers)
+	@$(ROOT)scripts/bench.sh --only peers $(ARGS)
 
 coverage: ## line coverage, at least 80 % in engine, aggregates, projections and gateway
 	@$(ROOT)scripts/coverage.sh

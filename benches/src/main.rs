@@ -97,8 +97,12 @@ impl Arguments {
                 bail!("there is no workload {name}; there are {}", names.join(", "));
             }
         }
-        let wanted = |name: &str| self.only.is_empty() || self.only.iter().any(|only| only == name);
-        Ok(ALL.iter().filter(|workload| wanted(workload.name)).collect())
+        let is_named = |name: &str| self.only.iter().any(|only| only == name);
+        let wanted = |workload: &Workload| match self.only.is_empty() {
+            true => !workload.optional,
+            false => is_named(workload.name),
+        };
+        Ok(ALL.iter().filter(|workload| wanted(workload)).collect())
     }
 
     fn data_dir(&self) -> PathBuf {
@@ -136,7 +140,10 @@ async fn main() -> Result<ExitCode> {
         Thoroughness { quick: arguments.quick, rounds: arguments.rounds, seconds: arguments.seconds };
     let expected: Duration = chosen.iter().map(|workload| workload.expected(arguments.quick)).sum();
     let bench = Bench::new(server, Progress::new(expected), thoroughness);
-    let report = Report { at: SystemClock.now(), quick: arguments.quick, machine, workloads: Vec::new() };
+    // What is run by itself leaves the run of all as it is.
+    let stem = if let [only] = *chosen { only.name } else { "latest" };
+    let report =
+        Report { stem, at: SystemClock.now(), quick: arguments.quick, machine, workloads: Vec::new() };
     let outcome = run(&bench, &chosen, report, &results).await;
     bench.progress.finish();
     if !arguments.keep {
@@ -188,13 +195,10 @@ async fn run(
 
 fn list() {
     let mut table = Table::new("", ["workload", "wanted", "beside it", "seconds, quick", "seconds"]);
-    for Workload { name, peer, wanted, expected_s: (quick, full), .. } in ALL {
-        table.row(
-            [name, wanted, peer]
-                .map(|text| (*text).to_owned())
-                .into_iter()
-                .chain([quick.to_string(), full.to_string()]),
-        );
+    for Workload { name, peer, wanted, expected_s: (quick, full), optional, .. } in ALL {
+        let name = format!("{name}{}", if *optional { " (only if named)" } else { "" });
+        let texts = [wanted, peer].map(|text| (*text).to_owned());
+        table.row([name].into_iter().chain(texts).chain([quick.to_string(), full.to_string()]));
     }
     println!("{}", table.markdown());
 }

@@ -14,6 +14,9 @@ use crate::machine::Machine;
 /// Everything about a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
+    /// What its files are called.
+    #[serde(skip)]
+    pub stem: &'static str,
     pub at: DateTime<Utc>,
     /// Too short to be quoted.
     pub quick: bool,
@@ -42,13 +45,13 @@ pub enum Outcome {
 }
 
 impl Report {
-    /// Writes `latest.json`, `latest.md` and the plots into a directory.
+    /// Writes it as JSON and Markdown, and the plots, into a directory.
     pub fn write(&self, directory: &Path) -> Result<()> {
         let cannot = || format!("the results can't be written to {}", directory.display());
         fs::create_dir_all(directory).with_context(cannot)?;
         let json = serde_json::to_string_pretty(self)? + "\n";
-        fs::write(directory.join("latest.json"), json).with_context(cannot)?;
-        fs::write(directory.join("latest.md"), self.markdown()).with_context(cannot)?;
+        fs::write(directory.join(format!("{}.json", self.stem)), json).with_context(cannot)?;
+        fs::write(directory.join(format!("{}.md", self.stem)), self.markdown()).with_context(cannot)?;
         for plot in self.workloads.iter().filter_map(Entry::found).flat_map(|finding| &finding.plots) {
             fs::write(directory.join(format!("{}.svg", plot.name)), plot.svg()).with_context(cannot)?;
         }

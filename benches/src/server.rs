@@ -119,6 +119,11 @@ impl Private {
         self.cluster.owner().with_database(database)
     }
 
+    /// The role that may make databases.
+    pub fn as_superuser(&self) -> ConnectInfo {
+        self.cluster.superuser()
+    }
+
     /// Writes out all that is dirty, so that a round doesn't pay for the one before it.
     pub async fn checkpoint(&self) -> Result<()> {
         Ok(self.admin.batch_execute("CHECKPOINT").await?)

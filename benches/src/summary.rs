@@ -39,11 +39,6 @@ impl Spread {
         Self { median, ..sides }
     }
 
-    /// How far highest and lowest are apart, as a share of the median.
-    pub fn width(&self) -> f64 {
-        (self.highest - self.lowest) / self.median.max(f64::MIN_POSITIVE)
-    }
-
     /// `12.3 (11.0 to 14.2)`, with so many digits after the point.
     pub fn text(&self, digits: usize) -> String {
         let Self { median, lowest, highest } = self;

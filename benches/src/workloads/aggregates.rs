@@ -19,6 +19,7 @@ pub const WORKLOAD: Workload = Workload {
     peer: "itself with all of the smaller number live",
     wanted: "memory bounded by the cap; bytes per live and per idle actor stated",
     expected_s: (30, 150),
+    optional: false,
     run: |bench| Box::pin(run(bench)),
 };
 

@@ -22,6 +22,7 @@ pub const WORKLOAD: Workload = Workload {
     peer: "itself without its snapshots, and itself when the aggregate is in memory",
     wanted: "< 5 ms with a snapshot (median)",
     expected_s: (20, 70),
+    optional: false,
     run: |bench| Box::pin(run(bench)),
 };
 

@@ -17,6 +17,7 @@ pub const WORKLOAD: Workload = Workload {
     peer: "stock cqrs-es with postgres-es, its best pool for each",
     wanted: "never slower than stock at 1; aim: 100,000/s at 1,024",
     expected_s: (60, 230),
+    optional: false,
     run: |bench| Box::pin(run(bench)),
 };
 

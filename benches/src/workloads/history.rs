@@ -19,6 +19,7 @@ pub const WORKLOAD: Workload = Workload {
     peer: "stock cqrs-es with postgres-es, with and without its snapshots",
     wanted: "≥ 100 × stock without snapshots",
     expected_s: (35, 130),
+    optional: false,
     run: |bench| Box::pin(run(bench)),
 };
 

@@ -15,6 +15,7 @@ pub const WORKLOAD: Workload = Workload {
     peer: "stock cqrs-es with postgres-es, which repeats after every lost race",
     wanted: "≥ 30,000/s",
     expected_s: (15, 60),
+    optional: false,
     run: |bench| Box::pin(run(bench)),
 };
 

@@ -15,6 +15,7 @@ pub const WORKLOAD: Workload = Workload {
     peer: "itself, dispatched in process",
     wanted: "≥ 15,000 commands/s",
     expected_s: (15, 50),
+    optional: false,
     run: |bench| Box::pin(run(bench)),
 };
 

@@ -27,6 +27,7 @@ pub const WORKLOAD: Workload = Workload {
     peer: "that rate: how fast the slowest read model follows while 256 commands are in flight",
     wanted: "p99 < 50 ms",
     expected_s: (15, 40),
+    optional: false,
     run: |bench| Box::pin(run(bench)),
 };
 

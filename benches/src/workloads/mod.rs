@@ -10,6 +10,7 @@ mod history;
 mod hot;
 mod http;
 mod lag;
+mod peers;
 mod pgbench;
 mod rebuild;
 mod replay;
@@ -35,6 +36,8 @@ pub struct Workload {
     pub wanted: &'static str,
     /// How long it is expected to take, quick and full, in seconds.
     pub expected_s: (u32, u32),
+    /// Run only where it is named: it takes what is not there by itself.
+    pub optional: bool,
     pub run: for<'a> fn(&'a Bench) -> LocalBoxFuture<'a, Result<Finding>>,
 }
 
@@ -62,4 +65,5 @@ pub const ALL: &[Workload] = &[
     lag::WORKLOAD,
     flood::WORKLOAD,
     pgbench::WORKLOAD,
+    peers::WORKLOAD,
 ];

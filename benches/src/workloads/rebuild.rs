@@ -30,6 +30,7 @@ pub const WORKLOAD: Workload = Workload {
     peer: "the same folds one event at a time, each in a transaction of its own",
     wanted: "≥ 60,000 event applications/s",
     expected_s: (25, 110),
+    optional: false,
     run: |bench| Box::pin(run(bench)),
 };
 

@@ -32,6 +32,7 @@ pub const WORKLOAD: Workload = Workload {
     peer: "a raw SELECT of the same columns of the same rows in the same order, each column read",
     wanted: "≥ 60 % of the raw read rate",
     expected_s: (15, 60),
+    optional: false,
     run: |bench| Box::pin(run(bench)),
 };
 

@@ -19,6 +19,7 @@ pub const WORKLOAD: Workload = Workload {
     peer: "the same with marked fields stored as they are",
     wanted: "under 10 % of commands/s",
     expected_s: (20, 80),
+    optional: false,
     run: |bench| Box::pin(run(bench)),
 };
 

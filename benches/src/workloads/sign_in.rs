@@ -30,11 +30,12 @@ use house::{Connection, House, email};
 pub const WORKLOAD: Workload = Workload {
     name: "sign_in",
     what: "Logins through HTTP with the hash parameters as shipped, of all cores and of one that has only the server; refreshes through HTTP, durable, with RS256 and ES256; \
-           what checking token, session and policies takes of a request, in process, by a token that was used before; and 5,000 authentications a second \
+           what checking token, session and policies takes of a request, in process, by a token that was never used before and by one that was; and 5,000 authentications a second \
            through HTTP, 98.9 % of them checks of tokens and keys, 1 % refreshes, 0.1 % logins.",
     peer: "the bare argon2id hash of as many threads as there are cores",
     wanted: "≥ 90 % of the bare hash per core; ≥ 1,000 and ≥ 2,000 refreshes/s; < 50 µs; 5,000 authentications/s",
     expected_s: (110, 300),
+    optional: false,
     run: |bench| Box::pin(run(bench)),
 };
 
@@ -45,6 +46,8 @@ const AT_WORK: usize = 64;
 /// Who sign in: so many that nobody comes to have more sessions than people have.
 const PEOPLE: usize = 1_024;
 const SECONDS: f64 = 4.0;
+/// Tokens that are each used for the first time. An RSA signature takes as long as thirty checks of one.
+const FIRST_TIMES: usize = 1_000;
 
 async fn run(bench: &Bench) -> Result<Finding> {
     let found = measure(bench).await;
@@ -53,7 +56,8 @@ async fn run(bench: &Bench) -> Result<Finding> {
 }
 
 async fn measure(bench: &Bench) -> Result<Finding> {
-    let (mut bare, mut logins, mut checks) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare, mut logins) = (Vec::new(), Vec::new());
+    let (mut first_checks, mut checks) = (Vec::new(), Vec::new());
     let (mut core, mut of_core) = (Vec::new(), Vec::new());
     let mut refreshes = [("RS256", Vec::new(), 1_000.0), ("ES256", Vec::new(), 2_000.0)];
     let mut mixed = [histogram(), histogram(), histogram()];
@@ -73,6 +77,7 @@ async fn measure(bench: &Bench) -> Result<Finding> {
                 bench.progress.now("logins");
                 logins.push(house.logins(time).await?);
                 bench.progress.now("what a token costs");
+                first_checks.push(house.first_check_us()?);
                 checks.push(house.check_us(time)?);
             }
             bench.progress.now("refreshes");
@@ -92,7 +97,7 @@ async fn measure(bench: &Bench) -> Result<Finding> {
     let share = Spread::ratio(&logins, &bare);
     let apart =
         (!core.is_empty()).then(|| (Spread::ratio(&of_core, &core), Spread::of(core), Spread::of(of_core)));
-    let [bare, logins, check] = [bare, logins, checks].map(Spread::of);
+    let [bare, logins, first_check, check] = [bare, logins, first_checks, checks].map(Spread::of);
     let mut table = Table::new("", ["", "median", "lowest – highest"]);
     let mut row = |name: &str, spread: &Spread, digits: usize| {
         let range = format!("{:.digits$} – {:.digits$}", spread.lowest, spread.highest);
@@ -104,13 +109,14 @@ async fn measure(bench: &Bench) -> Result<Finding> {
         row("bare hashes/s of one core", bare, 1);
         row("logins/s of a core that has only the server", logins, 1);
     }
+    row("token, session and policies, a token's first time, µs", &first_check, 1);
     row("token, session and policies, µs", &check, 1);
+    let checked = |wanted: &str, us: &Spread| {
+        Verdict::new(wanted, format!("{:.1} µs", us.median), Reached::if_so(us.median < 50.0))
+    };
     let mut verdicts = vec![
-        Verdict::new(
-            "token, session and policies < 50 µs",
-            format!("{:.1} µs", check.median),
-            Reached::if_so(check.median < 50.0),
-        ),
+        checked("token, session and policies < 50 µs, a token's first time", &first_check),
+        checked("token, session and policies < 50 µs", &check),
         Verdict::new(
             "logins beside the bare hash, client and database on the same cores",
             format!("{:.0} %", share.median * 100.0),
@@ -171,7 +177,7 @@ async fn measure(bench: &Bench) -> Result<Finding> {
         ],
         data: json!({ "bare": bare, "logins": logins,
                       "core": apart.map(|(share, bare, logins)| json!({ "share": share, "bare": bare, "logins": logins })),
-                      "check_us": check,
+                      "first_check_us": first_check, "check_us": check,
                       "mix_p50_ms": ms(all, 0.5), "mix_p95_ms": p95, "mix_p99_ms": p99,
                       "refreshes": refreshes.map(|(algorithm, rounds, _)| (algorithm.to_owned(), rounds)) }),
         ..Finding::default()
@@ -270,40 +276,61 @@ impl House {
         load.rate(time).await
     }
 
-    /// What the checks of a request with a token take, in microseconds.
+    /// What the checks of a request take by a token that was not used before, in microseconds.
+    fn first_check_us(&self) -> Result<f64> {
+        let all: Vec<_> = (0..FIRST_TIMES).map(|_| self.bearer()).collect::<Result<_>>()?;
+        // What the server remembers of no token: the way to its checks.
+        self.check(&self.bearer()?)?;
+        let began = Instant::now();
+        all.iter().try_for_each(|headers| self.check(headers))?;
+        Ok(began.elapsed().as_secs_f64() * 1e6 / FIRST_TIMES as f64)
+    }
+
+    /// What they take by a token that was.
     fn check_us(&self, time: Duration) -> Result<f64> {
-        let state = &self.shipped.server.state;
-        let token = self.shipped.token_of(self.people[0], Role::User, self.tenant)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {token}"))?);
+        let headers = self.bearer()?;
         let (began, mut done) = (Instant::now(), 0_u32);
         while began.elapsed() < time {
-            let caller = gateway::authenticate::authenticate(state, &headers, false);
-            let mut caller = caller.map_err(|problem| anyhow::anyhow!("refused: {}", problem.detail))?;
-            let stands = gateway::authenticate::in_tenant(state, &mut caller, false);
-            stands.map_err(|problem| anyhow::anyhow!("refused: {}", problem.detail))?;
-            let decision = state.authorizer.decide(&Question {
-                action: "users:list",
-                caller: &caller,
-                kind: MembershipKind::Staff,
-                holds: false,
-                mfa: false,
-                resource: Resource::Tenant {
-                    id: TenantId(self.tenant),
-                    mode: AccessMode::Active,
-                    status: Some(TenantStatus::Active),
-                    mfa_required: false,
-                    sso_required: false,
-                },
-                connected: false,
-                mutates: false,
-                when_blocked: false,
-                now: state.clock.now(),
-            });
-            ensure!(!decision.allowed, "a user lists no users");
+            self.check(&headers)?;
             done += 1;
         }
         Ok(began.elapsed().as_secs_f64() * 1e6 / f64::from(done))
+    }
+
+    /// The headers of a request by a member, with a token of its own.
+    fn bearer(&self) -> Result<HeaderMap> {
+        let token = self.shipped.token_of(self.people[0], Role::User, self.tenant)?;
+        let value = HeaderValue::try_from(format!("Bearer {token}"))?;
+        Ok(HeaderMap::from_iter([(header::AUTHORIZATION, value)]))
+    }
+
+    /// The checks of a request: token, session, and what the policies say.
+    fn check(&self, headers: &HeaderMap) -> Result<()> {
+        let state = &self.shipped.server.state;
+        let caller = gateway::authenticate::authenticate(state, headers, false);
+        let mut caller = caller.map_err(|problem| anyhow::anyhow!("refused: {}", problem.detail))?;
+        let stands = gateway::authenticate::in_tenant(state, &mut caller, false);
+        stands.map_err(|problem| anyhow::anyhow!("refused: {}", problem.detail))?;
+        let decision = state.authorizer.decide(&Question {
+            action: "users:list",
+            caller: &caller,
+            kind: MembershipKind::Staff,
+            holds: false,
+            mfa: false,
+            resource: Resource::Tenant {
+                id: TenantId(self.tenant),
+                mode: AccessMode::Active,
+                status: Some(TenantStatus::Active),
+                mfa_required: false,
+                sso_required: false,
+            },
+            connected: false,
+            mutates: false,
+            when_blocked: false,
+            now: state.clock.now(),
+        });
+        ensure!(!decision.allowed, "a user lists no users");
+        Ok(())
     }
 }
 
