@@ -37,8 +37,9 @@ fn asked(engine: &Engine, tenant: usize, counter: usize) -> JoinHandle<Heard> {
 }
 
 /// What was refused of a storm, by whose room was taken; the rest goes on.
-async fn refused(storm: Vec<JoinHandle<Heard>>, refusals: usize) -> (Vec<Intake>, Vec<JoinHandle<Heard>>) {
-    until(|| storm.iter().filter(|asked| asked.is_finished()).count() >= refusals).await;
+async fn refused(engine: &Engine, storm: Vec<JoinHandle<Heard>>) -> (Vec<Intake>, Vec<JoinHandle<Heard>>) {
+    let over = || storm.iter().filter(|asked| asked.is_finished()).count();
+    until(|| over() + engine.health().commands_under_way >= storm.len()).await;
     let (over, under_way): (Vec<_>, Vec<_>) = storm.into_iter().partition(JoinHandle::is_finished);
     let mut intakes = Vec::new();
     for answer in over {
@@ -62,7 +63,7 @@ async fn storm(commands: impl Iterator<Item = (usize, usize)> + Clone, room: usi
         let held = journal.hold().await;
         let all: Vec<_> = commands.clone().map(|(tenant, counter)| asked(&engine, tenant, counter)).collect();
         let expected = all.len() - room;
-        let (intakes, under_way) = refused(all, expected).await;
+        let (intakes, under_way) = refused(&engine, all).await;
         assert_eq!(intakes, vec![whose; expected]);
         let health = engine.health();
         assert_eq!(health.commands_under_way, room);
