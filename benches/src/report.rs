@@ -53,9 +53,14 @@ impl Report {
         fs::write(directory.join(format!("{}.json", self.stem)), json).with_context(cannot)?;
         fs::write(directory.join(format!("{}.md", self.stem)), self.markdown()).with_context(cannot)?;
         for plot in self.workloads.iter().filter_map(Entry::found).flat_map(|finding| &finding.plots) {
-            fs::write(directory.join(format!("{}.svg", plot.name)), plot.svg()).with_context(cannot)?;
+            fs::write(directory.join(self.plot_file(&plot.name)), plot.svg()).with_context(cannot)?;
         }
         Ok(())
+    }
+
+    /// A workload that is run by itself leaves the plots of the run of all as they are, too.
+    fn plot_file(&self, plot: &str) -> String {
+        if self.stem == "latest" { format!("{plot}.svg") } else { format!("{plot}_alone.svg") }
     }
 
     /// True if every workload came to its end, whatever it found.
@@ -112,7 +117,7 @@ impl Report {
         )?;
         text.push_str(&self.overview());
         for entry in &self.workloads {
-            entry.write_to(text)?;
+            entry.write_to(text, |plot| self.plot_file(plot))?;
         }
         let Machine { cpu, cores, memory_gib, kernel, file_system, postgresql, settings, commit } =
             &self.machine;
@@ -133,7 +138,7 @@ impl Entry {
         }
     }
 
-    fn write_to(&self, text: &mut String) -> std::fmt::Result {
+    fn write_to(&self, text: &mut String, plot_file: impl Fn(&str) -> String) -> std::fmt::Result {
         writeln!(text, "\n## {}\n\n{} Beside it: {}.\n", self.name, self.what, self.peer)?;
         match &self.outcome {
             Outcome::Failed(error) => writeln!(text, "**FAILED**: {error}\n")?,
@@ -142,7 +147,7 @@ impl Entry {
                     writeln!(text, "{}", table.markdown())?;
                 }
                 for plot in &finding.plots {
-                    writeln!(text, "![{}]({}.svg)\n", plot.title, plot.name)?;
+                    writeln!(text, "![{}]({})\n", plot.title, plot_file(&plot.name))?;
                 }
                 for note in &finding.notes {
                     writeln!(text, "- {note}")?;
