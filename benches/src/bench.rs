@@ -83,8 +83,7 @@ impl Bench {
 
     /// Lets all work in turn, round by round; who begins changes from round to round.
     pub async fn compete(&self, entrants: Vec<Entrant>, effort: Effort, rounds: u32) -> Result<Vec<Entry>> {
-        let mut entries: Vec<Entry> =
-            entrants.iter().map(|it| Entry { name: it.name.clone(), rounds: Vec::new() }).collect();
+        let mut entries: Vec<Entry> = entrants.iter().map(Entrant::entry).collect();
         for number in 0..rounds as usize {
             for turn in 0..entrants.len() {
                 let index = (number + turn) % entrants.len();

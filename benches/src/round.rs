@@ -13,6 +13,7 @@ use crate::contender::{Http, Journal, JournalOptions, Shipped, Stock, StockPool}
 use crate::load::closed::{self, Outcome, Plan};
 use crate::load::ms;
 use crate::server::{MIGRATED, SETTLED};
+use crate::summary::Entry;
 use crate::usage::CpuTime;
 use crate::work::{self, Contender, Wish};
 
@@ -86,6 +87,19 @@ pub struct Round {
 impl Entrant {
     pub fn fresh(name: &str, side: Side, tenants: usize) -> Self {
         Self { name: name.to_owned(), side, ground: Ground::Fresh { tenants } }
+    }
+
+    /// Ours twice: as shipped, and the journal alone, which nothing follows, for peers that nothing follows.
+    pub fn both(tenants: usize) -> [Self; 2] {
+        [
+            Self::fresh("Tenantry as shipped", Side::Shipped, tenants),
+            Self::fresh("Tenantry, journal alone", Side::Journal(JournalOptions::default()), tenants),
+        ]
+    }
+
+    /// Where its rounds are gathered.
+    pub fn entry(&self) -> Entry {
+        Entry { name: self.name.clone(), rounds: Vec::new() }
     }
 
     /// Runs a round. The same `seed` draws the same tenants in the same order.

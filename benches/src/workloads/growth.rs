@@ -97,7 +97,8 @@ async fn measure(bench: &Bench) -> Result<Finding> {
     let effort = bench.effort(IN_FLIGHT, SECONDS);
     let wanted = bench.rounds(HELD) as usize;
     let empty = Entrant::fresh("an empty journal", SIDE, TENANTS);
-    let mut control = Entry { name: empty.name.clone(), rounds: vec![empty.round(bench, effort, 1).await?] };
+    let mut control = empty.entry();
+    control.rounds.push(empty.round(bench, effort, 1).await?);
     for number in 0..u64::from(bench.rounds(HELD) * TRIES) {
         for grown in filled.iter_mut().filter(|grown| grown.held().count() < wanted) {
             let before = control.rounds.last().map_or(0.0, |round| round.commands_per_second);
@@ -128,7 +129,7 @@ async fn grown(bench: &Bench, database: &'static str, events: u64) -> Result<Gro
     provisioned.context("the tenants can't be provisioned")?;
     let ground = Ground::Kept { database, tenants: tenants.into() };
     let entrant = Entrant { name: format!("{} million events", events / MILLION), side: SIDE, ground };
-    let entry = Entry { name: entrant.name.clone(), rounds: Vec::new() };
+    let entry = entrant.entry();
     Ok(Grown { events, entrant, entry, turns: Vec::new() })
 }
 

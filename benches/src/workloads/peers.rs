@@ -11,9 +11,8 @@ use tokio::process::Command;
 
 use super::Workload;
 use crate::bench::Bench;
-use crate::contender::JournalOptions;
 use crate::finding::{Finding, Reached, Table, Verdict};
-use crate::round::{Effort, Entrant, Side};
+use crate::round::{Effort, Entrant};
 use crate::summary::{Entry, Spread};
 
 pub const WORKLOAD: Workload = Workload {
@@ -45,11 +44,8 @@ struct Told {
 
 async fn run(bench: &Bench) -> Result<Finding> {
     let effort = bench.effort(IN_FLIGHT, SECONDS);
-    let ours = [
-        Entrant::fresh("Tenantry as shipped", Side::Shipped, TENANTS),
-        Entrant::fresh("Tenantry, journal alone", Side::Journal(JournalOptions::default()), TENANTS),
-    ];
-    let mut entries = ours.each_ref().map(|it| Entry { name: it.name.clone(), rounds: Vec::new() });
+    let ours = Entrant::both(TENANTS);
+    let mut entries = ours.each_ref().map(Entrant::entry);
     let mut theirs = NAMES.map(|name| (name, Vec::<Told>::new()));
     let (rounds, all) = (bench.rounds(3), ours.len() + NAMES.len());
     for number in 0..rounds {

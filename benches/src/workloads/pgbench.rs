@@ -9,11 +9,10 @@ use tokio::process::Command;
 
 use super::Workload;
 use crate::bench::Bench;
-use crate::contender::JournalOptions;
 use crate::finding::{Finding, Reached, Table, Verdict};
-use crate::round::{Entrant, Side};
+use crate::round::Entrant;
 use crate::server::connect;
-use crate::summary::{Entry, Spread};
+use crate::summary::Spread;
 
 pub const WORKLOAD: Workload = Workload {
     name: "pgbench",
@@ -32,11 +31,8 @@ const SECONDS: f64 = 5.0;
 
 async fn run(bench: &Bench) -> Result<Finding> {
     let effort = bench.effort(IN_FLIGHT, SECONDS);
-    let ours = [
-        Entrant::fresh("Tenantry as shipped", Side::Shipped, TENANTS),
-        Entrant::fresh("Tenantry, journal alone", Side::Journal(JournalOptions::default()), TENANTS),
-    ];
-    let mut entries = ours.each_ref().map(|it| Entry { name: it.name.clone(), rounds: Vec::new() });
+    let ours = Entrant::both(TENANTS);
+    let mut entries = ours.each_ref().map(Entrant::entry);
     let mut inserts = Vec::new();
     for number in 0..bench.rounds(3) {
         // Who begins changes from round to round; the last of the three is pgbench.
