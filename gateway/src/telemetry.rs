@@ -17,8 +17,13 @@ pub const REQUESTS_UNDER_WAY: &str = "tenantry_http_requests_under_way";
 pub const PROBLEMS: &str = "tenantry_http_problems_total";
 /// Counter: requests with missing, wrong or expired credentials.
 pub const AUTHENTICATION_FAILURES: &str = "tenantry_authentication_failures_total";
+/// Counter: access tokens whose signature was verified, by `outcome` (`valid`, `invalid`). Beside the number of requests
+/// it tells how many tokens were remembered.
+pub const TOKENS_VERIFIED: &str = "tenantry_tokens_verified_total";
 /// Counter: requests that were not allowed.
 pub const PERMISSION_DENIALS: &str = "tenantry_permission_denials_total";
+/// Counter: decisions that policies were asked for. Beside the number of requests it tells how many were kept.
+pub const DECISIONS_TAKEN: &str = "tenantry_decisions_taken_total";
 /// Counter: times a policy could not be evaluated, so that it refused, by `policy`. Alert on any.
 pub const POLICY_ERRORS: &str = "tenantry_policy_errors_total";
 /// Counter: requests over a rate limit, by `limit` (`sign_in`, `read`, `write`, `poll`, `tenant`, `address`).
@@ -79,6 +84,12 @@ pub fn refused(code: Code) {
         Code::Forbidden => metrics::counter!(PERMISSION_DENIALS).increment(1),
         _ => {}
     }
+}
+
+/// The signature of an access token was verified.
+pub fn token_verified(valid: bool) {
+    let outcome = if valid { "valid" } else { "invalid" };
+    metrics::counter!(TOKENS_VERIFIED, "outcome" => outcome).increment(1);
 }
 
 /// A request was over a rate limit.

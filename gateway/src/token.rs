@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::signing::{SigningAlgorithm, SigningKey};
+use crate::telemetry;
 
 /// The longest life of a token.
 pub const TTL_MAX: Duration = Duration::from_secs(15 * 60);
@@ -312,7 +313,9 @@ impl Tokens {
         if let Some(verified) = keys.verified.get(&fingerprint) {
             return verified.at(now);
         }
-        let verified = keys.verify(token)?;
+        let verified = keys.verify(token);
+        telemetry::token_verified(verified.is_ok());
+        let verified = verified?;
         let claims = verified.at(now)?;
         // What is not good now isn't remembered: whoever makes up tokens takes no room.
         keys.verified.insert(fingerprint, Arc::new(verified));

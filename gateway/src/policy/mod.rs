@@ -157,6 +157,7 @@ impl Authorizer {
         if !slice.ground.foresees(principal, resource) {
             return Decision::not_permitted();
         }
+        metrics::counter!(telemetry::DECISIONS_TAKEN).increment(1);
         let (decision, sound) = self.weigh(question.action, &facts, slice);
         if sound {
             slice.keep(facts, &decision);

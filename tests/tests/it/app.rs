@@ -334,6 +334,14 @@ impl TestApp {
         }
     }
 
+    /// One value of `/metrics`, by its name and labels as they are written there. Absent counts as 0.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let url = format!("http://{}/metrics", self.server.admin);
+        let text = self.http.get(url).send().await.expect("it answers").text().await.expect("to its end");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().expect("a number"))
+    }
+
     /// How many events there are.
     pub async fn events(&self) -> i64 {
         let client = self.db.server.get().await.expect("a connection");

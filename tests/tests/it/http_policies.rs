@@ -67,3 +67,35 @@ async fn a_policy_that_is_none_is_refused_with_line_and_column_and_nothing_is_wr
     }
     assert_eq!(app.events().await, before);
 }
+
+/// Signatures and policies are what a request costs most: each is looked at once, and metrics tell how often that was.
+#[tokio::test]
+async fn a_token_is_verified_once_and_a_decision_taken_once_as_the_metrics_tell() {
+    let app = TestApp::new().await;
+    let acme = app.provision("acme").await;
+    let owner = app.token(Role::Owner, Some(acme.id));
+    let counts = async || {
+        let verified = |outcome| format!("tenantry_tokens_verified_total{{outcome=\"{outcome}\"}}");
+        [
+            app.metric(&verified("valid")).await,
+            app.metric(&verified("invalid")).await,
+            app.metric("tenantry_decisions_taken_total").await,
+        ]
+    };
+    let ask = async |token: &str| app.get("/api/v1/users").by(token).send().await.status;
+    let [valid, invalid, decisions] = counts().await;
+    assert_eq!(ask(&owner).await, StatusCode::OK);
+    let first = counts().await;
+    assert_eq!(first[..2], [valid + 1.0, invalid]);
+    assert!(first[2] > decisions);
+    for _ in 0..3 {
+        assert_eq!(ask(&owner).await, StatusCode::OK);
+    }
+    assert_eq!(counts().await, first);
+    // Who makes up tokens is remembered never.
+    let (signed, _) = owner.rsplit_once('.').unwrap();
+    for _ in 0..2 {
+        assert_eq!(ask(&format!("{signed}.{}", "A".repeat(342))).await, StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(counts().await[..2], [first[0], invalid + 2.0]);
+}

@@ -45,13 +45,6 @@ async fn ready(app: &TestApp) -> StatusCode {
     app.http.get(format!("http://{}/ready", app.server.admin)).send().await.expect("it answers").status()
 }
 
-async fn metric(app: &TestApp, name: &str) -> f64 {
-    let url = format!("http://{}/metrics", app.server.admin);
-    let text = app.http.get(url).send().await.expect("it answers").text().await.expect("to its end");
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.map_or(0.0, |value| value.parse().expect("a number"))
-}
-
 async fn set_flag(app: &TestApp, tenant: Uuid, value: u64) -> Answer {
     let operator = app.token(Role::Operator, None);
     let path = format!("/api/operator/tenants/{tenant}/flags/trial");
@@ -78,7 +71,7 @@ async fn an_aggregate_that_cannot_be_read_is_set_aside_and_its_neighbours_work_o
             .await
             .contains(&format!("replay inspect tenant/{}", poisoned.id))
     );
-    assert_eq!(metric(&app, "tenantry_aggregates_in_quarantine").await, 1.0);
+    assert_eq!(app.metric("tenantry_aggregates_in_quarantine").await, 1.0);
     // What its access is nobody knows: it is closed, and nothing else is.
     assert!(says(&app, "access", "closed_streams").await.contains("deploy"));
     eventually("what is parked is told of, and how to mend it", async || {
@@ -191,17 +184,17 @@ async fn a_projection_that_is_held_up_holds_up_nobody_else() {
     let hint = says(&app, "projections", "retrying").await;
     assert!(hint.contains("tenant_directory is") && hint.contains("pg_locks"), "{hint}");
     let lag = r#"tenantry_projection_lag_events{projection="tenant_directory",feed="journal",shard="0"}"#;
-    let behind = metric(&app, lag).await;
+    let behind = app.metric(lag).await;
     assert!(behind >= 1.0, "{behind}");
     set_flag(&app, tenant.id, 1).await.is(StatusCode::OK);
-    eventually("the lag grows", async || (metric(&app, lag).await > behind).then_some(())).await;
+    eventually("the lag grows", async || (app.metric(lag).await > behind).then_some(())).await;
     assert_eq!(ready(&app).await, StatusCode::OK);
 
     hold.rollback().await.unwrap();
     says(&app, "projections", "following").await;
     let read = app.get(&path).after(&suspended).by(&operator).send().await.is(StatusCode::OK);
     assert_eq!(read.body["status"], "suspended");
-    eventually("the lag is gone", async || (metric(&app, lag).await == 0.0).then_some(())).await;
+    eventually("the lag is gone", async || (app.metric(lag).await == 0.0).then_some(())).await;
 }
 
 /// A file system of bounded size; it goes with the value.
