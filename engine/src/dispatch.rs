@@ -12,13 +12,16 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::aggregate::{
-    Directory, IntakeGate, Limits, Order, Quarantine, Quarantined, Reply, SendFailure, Stored, Supervision,
-    Surroundings, Sweeper, replay,
+    Directory, IntakeGate, Keeper, Limits, Order, Quarantine, Quarantined, Reply, SendFailure, Stored,
+    Supervision, Surroundings, Sweeper, replay,
 };
 use crate::command::{CommandContext, DispatchError, Idempotency, Receipt};
 use crate::feed::Live;
 use crate::journal::{Journal, ReadError};
 use crate::writer::{Ownership, WriterConfig, WriterHandle};
+
+/// How long a drain waits for snapshots to be kept.
+const KEEPING_MAX: Duration = Duration::from_secs(5);
 
 /// Bounds of an engine.
 #[derive(Clone, Debug)]
@@ -109,9 +112,9 @@ impl Engine {
             actor_max: config.actor_in_flight_max,
         });
         let surroundings = Arc::new(Surroundings {
+            keeper: Keeper::start(journal.clone(), clock),
             journal,
             writer,
-            clock,
             ids,
             gate,
             quarantine: Arc::new(Quarantine::default()),
@@ -266,9 +269,11 @@ impl Engine {
         self.0.surroundings.writer.owned().await;
     }
 
-    /// Carries out what is under way, appends it, gives the lease back and stops the actors.
+    /// Carries out what is under way, appends it, gives the lease back and stops the actors. Snapshots that were taken by
+    /// then are kept, unless that takes longer than the journal is given to answer.
     pub async fn drain(&self) {
         self.0.surroundings.writer.drain().await;
+        let _ = tokio::time::timeout(KEEPING_MAX, self.0.surroundings.keeper.drain()).await;
         self.0.surroundings.sweeper.end();
         self.0.surroundings.supervision.stop();
     }

@@ -11,7 +11,7 @@ use crate::jobs::JobsHealth;
 pub const JOURNAL_POSITION: &str = "tenantry_journal_position";
 /// Histogram: items gathered for one round of the writer.
 pub const JOURNAL_BATCH_ITEMS: &str = "tenantry_journal_batch_items";
-/// Histogram, seconds: one transaction of the writer.
+/// Histogram, seconds: one transaction of the writer, from when it was sent, which may be behind another one.
 pub const JOURNAL_COMMIT_SECONDS: &str = "tenantry_journal_commit_seconds";
 /// Gauge: 1 while this node carries out commands, else 0.
 pub const JOURNAL_WRITES: &str = "tenantry_journal_writes";
@@ -21,6 +21,8 @@ pub const WRITER_QUEUE: &str = "tenantry_writer_queue";
 pub const ACTORS_LIVE: &str = "tenantry_actors_live";
 /// Counter: actors passivated.
 pub const ACTORS_PASSIVATED: &str = "tenantry_actors_passivated_total";
+/// Counter: snapshots, by `outcome`: `kept`, `failed`, or `left_out` for want of room.
+pub const SNAPSHOTS: &str = "tenantry_snapshots_total";
 /// Counter: commands, by `aggregate` and `outcome`.
 pub const COMMANDS: &str = "tenantry_commands_total";
 /// Counter: commands for which there was no room, by `intake`: `node`, `tenant` or `aggregate`.

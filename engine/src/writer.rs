@@ -1,8 +1,8 @@
 //! The shard's writer: group commit.
 //!
 //! Actors decide in parallel and hand their events over; the writer appends what has gathered in one transaction while
-//! the next batch gathers, and answers each command after the commit. It is the only one that knows the lease. What it
-//! promises:
+//! the next batch gathers, and answers each command after the commit. Where much gathers, the next batch is sent behind
+//! the one that is under way (ADR-JRNL-003). It is the only one that knows the lease. What it promises:
 //!
 //! * Nothing is answered before it is durable. No-ops and rejections wait for what they were decided on, and for a
 //!   check that the shard is still owned.
@@ -11,6 +11,7 @@
 //!   that the outcome is unknown, and all memory is dropped.
 
 mod batch;
+mod flight;
 mod incarnation;
 mod ownership;
 mod recovery;
@@ -30,6 +31,7 @@ use crate::feed::Live;
 use crate::journal::{AppendItem, Journal, Lease, Refusal};
 
 pub use batch::Answer;
+use flight::{Enough, Flights};
 use incarnation::Doubts;
 pub use incarnation::{Incarnation, Trust};
 pub use ownership::Ownership;
@@ -48,6 +50,9 @@ pub struct WriterConfig {
     /// Of these one tenant's, at most, while others wait too: a flood must not make its neighbours' commits long, nor
     /// take the processor from them.
     pub batch_tenant_items_max: usize,
+    /// How many items must wait, at least, for the next batch to be sent before the one under way is answered. Fewer are
+    /// better off together in the one after it.
+    pub ahead_items_min: usize,
     /// For how long others count as waiting after they did: a batch that happens to hold none of theirs must not be
     /// the flood's alone, for they will wait for it.
     pub shares_last: Duration,
@@ -72,6 +77,7 @@ impl WriterConfig {
             node,
             batch_items_max: 1024,
             batch_tenant_items_max: 8,
+            ahead_items_min: 32,
             shares_last: Duration::from_secs(1),
             lease_ttl: Duration::from_secs(10),
             answer_max: Duration::from_secs(15),
@@ -137,6 +143,7 @@ pub struct WriterHandle(Arc<Way>);
 #[derive(Debug)]
 struct Way {
     queue: mpsc::Sender<Queued>,
+    enough: Arc<Enough>,
     told: Arc<Told>,
     doubts: Arc<Doubts>,
     trouble: watch::Receiver<Option<String>>,
@@ -161,12 +168,14 @@ impl WriterHandle {
         let (stop, stopping) = watch::channel(false);
         let (complain, trouble) = watch::channel(None);
         let (told, doubts) = (Arc::new(Told::default()), Arc::new(Doubts::default()));
+        let enough = Arc::new(Enough::default());
         let writer = Writer {
             teller: Teller::start(config.shard, live),
             config,
             journal,
             clock,
             ids,
+            enough: enough.clone(),
             told: told.clone(),
             doubts: doubts.clone(),
             complain,
@@ -180,7 +189,7 @@ impl WriterHandle {
         } else {
             tokio::spawn(run);
         }
-        Ok(Self(Arc::new(Way { queue, told, doubts, trouble, stop })))
+        Ok(Self(Arc::new(Way { queue, enough, told, doubts, trouble, stop })))
     }
 
     pub fn ownership(&self) -> Ownership {
@@ -213,10 +222,11 @@ impl WriterHandle {
 
     /// Hands an item over, at once. If the queue is full or the writer has stopped, its asker hears of it.
     pub(crate) fn hand_over(&self, queued: Queued) {
-        if let Err(mpsc::error::TrySendError::Full(queued) | mpsc::error::TrySendError::Closed(queued)) =
-            self.0.queue.try_send(queued)
-        {
-            queued.asker.tell(Err(AppendFailure::Unavailable("the writer takes nothing now")));
+        match self.0.queue.try_send(queued) {
+            Ok(()) => self.0.enough.there_are(self.depth()),
+            Err(mpsc::error::TrySendError::Full(queued) | mpsc::error::TrySendError::Closed(queued)) => {
+                queued.asker.tell(Err(AppendFailure::Unavailable("the writer takes nothing now")));
+            }
         }
     }
 
@@ -250,6 +260,7 @@ struct Writer {
     teller: Teller,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    enough: Arc<Enough>,
     told: Arc<Told>,
     doubts: Arc<Doubts>,
     complain: watch::Sender<Option<String>>,
@@ -262,6 +273,7 @@ struct Writer {
 impl Writer {
     async fn run(mut self, mut queue: mpsc::Receiver<Queued>, mut stopping: watch::Receiver<bool>) {
         let mut waiting = Waiting::default();
+        let mut flights = Flights::default();
         let mut renew = tokio::time::interval(self.config.lease_ttl / 3);
         renew.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let teller = self.teller.clone();
@@ -277,21 +289,38 @@ impl Writer {
             }
             tokio::select! {
                 biased;
-                _ = renew.tick() => self.renew().await,
-                first = queue.recv(), if waiting.is_empty() => {
+                (flight, answer) = flights.landed() => {
+                    self.land(flight, answer, &mut flights).await;
+                    // Whoever came meanwhile goes out while the next one is worked on.
+                    self.ask_for_more(&flights, &queue);
+                }
+                _ = renew.tick() => {
+                    self.renew().await;
+                    // What was sent while the shard was owned may have been written.
+                    if self.lease.is_none() {
+                        self.land_all(&mut flights).await;
+                    }
+                }
+                first = queue.recv(), if flights.is_empty() && waiting.is_empty() => {
                     let Some(first) = first else { break };
                     waiting.push(first);
                 }
                 // Whoever came meanwhile has a turn, too.
-                () = std::future::ready(()), if !waiting.is_empty() => {
-                    std::iter::from_fn(|| queue.try_recv().ok()).for_each(|queued| waiting.push(queued));
-                    self.write(&mut waiting).await;
+                () = std::future::ready(()), if flights.is_empty() && !waiting.is_empty() => {
+                    waiting.take_up(&mut queue);
+                    self.send(&mut waiting, &mut flights);
+                    self.ask_for_more(&flights, &queue);
+                }
+                () = self.enough.told(), if flights.only().is_some() => {
+                    waiting.take_up(&mut queue);
+                    self.send(&mut waiting, &mut flights);
                 }
                 _ = stopping.changed() => break,
                 () = teller.ended() => break,
             }
         }
         queue.close();
+        self.land_all(&mut flights).await;
         while let Some(queued) = queue.recv().await {
             waiting.push(queued);
         }
@@ -300,12 +329,23 @@ impl Writer {
             waiting.drain().for_each(|queued| batch::refuse(queued, AppendFailure::Unavailable("stopped")));
         }
         while !waiting.is_empty() {
-            self.write(&mut waiting).await;
+            self.send(&mut waiting, &mut flights);
+            self.land_all(&mut flights).await;
         }
         if let Some(lease) = self.lease.take()
             && let Err(error) = self.journal.release(lease).await
         {
             tracing::warn!(error = %error, "the lease could not be given back; the next owner waits for it to lapse");
+        }
+    }
+
+    /// While one batch is under way alone, the next is sent behind it as soon as about as much waits as would be worth a
+    /// batch of its own: half of what is under way, and not too few.
+    fn ask_for_more(&self, flights: &Flights, queue: &mpsc::Receiver<Queued>) {
+        if let Some(flight) = flights.only() {
+            self.enough.want(self.config.ahead_items_min.max(flight.items.len() / 2));
+            // Enough may have come before.
+            self.enough.there_are(queue.len());
         }
     }
 

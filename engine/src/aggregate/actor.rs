@@ -8,13 +8,14 @@ use std::sync::{Arc, PoisonError};
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, EventStore};
 use futures::FutureExt;
-use kernel::{Clock, CommandId, Decider, Ids, Subject};
+use kernel::{CommandId, Decider, Ids, Subject};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::directory::Presence;
 use super::intake::IntakeGate;
+use super::keeper::Keeper;
 use super::memory::Memory;
 use super::order::{Order, Reply, Verdict, stored_body};
 use super::quarantine::Quarantine;
@@ -32,11 +33,11 @@ use crate::writer::{AppendFailure, Asker, Queued, WriterHandle};
 pub(crate) struct Surroundings {
     pub journal: Arc<dyn Journal>,
     pub writer: WriterHandle,
-    pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
     pub gate: Arc<IntakeGate>,
     pub quarantine: Arc<Quarantine>,
     pub sweeper: Arc<Sweeper>,
+    pub keeper: Keeper,
     pub supervision: Supervision,
     /// Events since the last snapshot before the next is taken.
     pub snapshot_events_min: u64,
@@ -299,13 +300,7 @@ impl<D: Decider> State<D> {
 
     fn keep_due_snapshot(&mut self) {
         let Some(snapshot) = self.memory.as_mut().and_then(Memory::due_snapshot) else { return };
-        let (surroundings, stream) = (self.surroundings.clone(), self.presence.stream());
-        tokio::spawn(async move {
-            let now = surroundings.clock.now();
-            if let Err(error) = surroundings.journal.save_snapshot(&stream, snapshot, now).await {
-                tracing::warn!(stream = %stream, error = %error, "a snapshot could not be kept; loading takes longer");
-            }
-        });
+        self.surroundings.keeper.keep(self.presence.stream(), snapshot);
     }
 
     /// On leaving: a state that took a while to load is kept for the next time.

@@ -7,6 +7,7 @@
 mod actor;
 mod directory;
 mod intake;
+mod keeper;
 mod memory;
 mod order;
 mod quarantine;
@@ -17,6 +18,7 @@ mod sweeper;
 pub(crate) use actor::Surroundings;
 pub(crate) use directory::{Directory, SendFailure};
 pub(crate) use intake::{IntakeGate, Limits};
+pub(crate) use keeper::Keeper;
 pub(crate) use memory::Stored;
 pub(crate) use order::{Order, Reply, replay};
 pub(crate) use quarantine::Quarantine;

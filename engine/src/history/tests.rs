@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::journal::{
-    AppendError, AppendItem, Appended, Lease, Loaded, MemoryJournal, Resolution, Snapshot, StoredOutcome,
+    AppendError, AppendItem, Appended, Lease, Loaded, MemoryJournal, Resolution, Sent, Snapshot,
+    StoredOutcome,
 };
 use crate::testing::{Counter, Wish, context, engine, id};
 
@@ -90,12 +91,13 @@ impl Journal for Torn {
         &self,
         _: Lease,
         _: Uuid,
+        _: Option<Uuid>,
         _: &[AppendItem],
         _: DateTime<Utc>,
     ) -> Result<Appended, AppendError> {
         unreachable!("it is read only")
     }
-    async fn resolve(&self, _: Lease, _: Uuid, _: u64) -> Result<Resolution, ReadError> {
+    async fn resolve(&self, _: Lease, _: &[Sent]) -> Result<Resolution, ReadError> {
         unreachable!("it is read only")
     }
     async fn load(&self, stream: &StreamId, version: Option<u32>) -> Result<Loaded, ReadError> {
@@ -125,7 +127,7 @@ impl Journal for Torn {
     async fn claim_holder(&self, _: &kernel::Claim) -> Result<Option<StreamId>, ReadError> {
         unreachable!("nobody asks for it")
     }
-    async fn save_snapshot(&self, _: &StreamId, _: Snapshot, _: DateTime<Utc>) -> Result<(), ReadError> {
+    async fn save_snapshots(&self, _: &[(StreamId, Snapshot)], _: DateTime<Utc>) -> Result<u64, ReadError> {
         unreachable!("it is read only")
     }
     async fn read(&self, shard: ShardId, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError> {

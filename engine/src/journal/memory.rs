@@ -1,6 +1,7 @@
 //! A journal in memory, for unit tests and simulation only: it forgets everything and says so by its name.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use kernel::{ClaimChange, CommandId, Envelope, Position, ShardId, StreamId};
 use uuid::Uuid;
 
 use super::{
-    AppendError, AppendItem, Appended, Journal, Lease, Loaded, ReadError, Refusal, Resolution, Snapshot,
-    StoredOutcome, envelopes,
+    AppendError, AppendItem, Appended, Journal, Lease, Loaded, ReadError, Refusal, Resolution, Sent,
+    Snapshot, StoredOutcome, envelopes,
 };
 use crate::feed::FeedError;
 
@@ -36,6 +37,7 @@ pub struct MemoryJournal {
     shards: Mutex<HashMap<ShardId, Shard>>,
     faults: Mutex<VecDeque<Fault>>,
     commits: Arc<tokio::sync::Mutex<()>>,
+    begun: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +62,11 @@ impl MemoryJournal {
     /// Lets no append go on until the guard is dropped.
     pub async fn hold(&self) -> tokio::sync::OwnedMutexGuard<()> {
         self.commits.clone().lock_owned().await
+    }
+
+    /// How many appends were begun, held ones among them.
+    pub fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
     }
 
     /// As if another node had taken the shard: every lease given out so far is fenced.
@@ -183,12 +190,15 @@ impl Journal for MemoryJournal {
         &self,
         lease: Lease,
         batch: Uuid,
+        after: Option<Uuid>,
         items: &[AppendItem],
         now: DateTime<Utc>,
     ) -> Result<Appended, AppendError> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        // As over one connection: in the order in which they were sent.
+        let _turn = self.commits.lock().await;
         // A real journal takes its time: let others queue meanwhile.
         tokio::task::yield_now().await;
-        let _turn = self.commits.lock().await;
         let fault = self.faults.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         match fault {
             Some(Fault::NeverCommitted) => return Err(AppendError::Unclear("injected".into())),
@@ -200,6 +210,9 @@ impl Journal for MemoryJournal {
         let shard = shards.entry(lease.shard).or_default();
         if shard.epoch != lease.epoch {
             return Err(AppendError::Fenced { shard: lease.shard, epoch: lease.epoch });
+        }
+        if after.is_some() && shard.last_batch != after {
+            return Err(AppendError::OutOfOrder);
         }
         shard.check(items).map_err(AppendError::Refused)?;
         let writes = items
@@ -216,20 +229,27 @@ impl Journal for MemoryJournal {
         Ok(appended)
     }
 
-    async fn resolve(&self, lease: Lease, batch: Uuid, events: u64) -> Result<Resolution, ReadError> {
+    async fn resolve(&self, lease: Lease, sent: &[Sent]) -> Result<Resolution, ReadError> {
         let mut shards = self.lock();
         let shard = shards.entry(lease.shard).or_default();
         if shard.epoch != lease.epoch {
             return Ok(Resolution::Lost);
         }
         shard.epoch += 1;
-        Ok(Resolution::Kept {
-            lease: Lease { shard: lease.shard, epoch: shard.epoch },
-            committed: (shard.last_batch == Some(batch)).then(|| Appended {
-                base: Position(shard.events.len() as u64 - events),
-                recorded_at: shard.last_recorded_at,
-            }),
-        })
+        let written =
+            sent.iter().rposition(|sent| shard.last_batch == Some(sent.batch)).map_or(0, |last| last + 1);
+        let mut end = shard.events.len() as u64;
+        let mut recorded_at = shard.last_recorded_at;
+        let mut committed = Vec::new();
+        for sent in sent[..written].iter().rev() {
+            let base = Position(end - sent.events);
+            committed.insert(0, Appended { base, recorded_at });
+            end = base.0;
+            if let Some(before) = usize::try_from(end).ok().and_then(|end| shard.events[..end].last()) {
+                recorded_at = before.recorded_at;
+            }
+        }
+        Ok(Resolution::Kept { lease: Lease { shard: lease.shard, epoch: shard.epoch }, committed })
     }
 
     async fn load(&self, stream: &StreamId, snapshot_version: Option<u32>) -> Result<Loaded, ReadError> {
@@ -265,23 +285,25 @@ impl Journal for MemoryJournal {
         Ok(self.lock().values().find_map(|shard| shard.claims.get(&key).cloned()))
     }
 
-    async fn save_snapshot(
+    async fn save_snapshots(
         &self,
-        stream: &StreamId,
-        snapshot: Snapshot,
+        snapshots: &[(StreamId, Snapshot)],
         _: DateTime<Utc>,
-    ) -> Result<(), ReadError> {
+    ) -> Result<u64, ReadError> {
         let mut shards = self.lock();
-        if let Some(shard) = shards.values_mut().find(|shard| shard.lengths.contains_key(stream)) {
+        for (stream, snapshot) in snapshots {
+            let Some(shard) = shards.values_mut().find(|shard| shard.lengths.contains_key(stream)) else {
+                continue;
+            };
             let newer = shard
                 .snapshots
                 .get(stream)
                 .is_none_or(|old| old.sequence < snapshot.sequence || old.version != snapshot.version);
             if newer {
-                shard.snapshots.insert(stream.clone(), snapshot);
+                shard.snapshots.insert(stream.clone(), snapshot.clone());
             }
         }
-        Ok(())
+        Ok(snapshots.len() as u64)
     }
 
     async fn read(&self, shard: ShardId, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError> {

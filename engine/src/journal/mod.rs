@@ -4,14 +4,17 @@
 //! writer's business ([`crate::writer`]). Two journals exist: PostgreSQL's, and one in memory for unit tests and
 //! simulation. One contract suite runs against both.
 
+mod appender;
 mod memory;
 mod metadata;
 mod postgres;
 mod postgres_feed;
 mod postgres_history;
 mod rows;
+mod snapshots;
 mod statement;
 mod trouble;
+mod unsettled;
 
 pub(crate) use metadata::{Context, StoredMetadata, marked_origin, stored_metadata};
 
@@ -133,6 +136,9 @@ pub enum AppendError {
     /// Two transactions were in each other's way. Nothing was written; the same batch may be repeated at once.
     #[error("the batch must be repeated")]
     Repeat,
+    /// The batch that it was to follow is not the last one. Nothing was written.
+    #[error("the batch before it is not the last one")]
+    OutOfOrder,
     /// The database can't take it now. Nothing was written.
     #[error("the journal is not available: {0}")]
     Unavailable(String),
@@ -148,12 +154,21 @@ pub struct Lease {
     pub epoch: i64,
 }
 
-/// What became of the last batch, and the epoch to go on with.
+/// A batch that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub batch: Uuid,
+    /// How many events it has.
+    pub events: u64,
+}
+
+/// What became of the batches that were sent last, and the epoch to go on with.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// The lease went on without a gap. `Some` if the batch had been committed.
-    Kept { lease: Lease, committed: Option<Appended> },
-    /// Another owner came between: what became of the batch can't be known any more.
+    /// The lease went on without a gap. The first of the batches had been committed, as many as are told of; the others
+    /// never will be.
+    Kept { lease: Lease, committed: Vec<Appended> },
+    /// Another owner came between: what became of the batches can't be known any more.
     Lost,
 }
 
@@ -225,17 +240,22 @@ pub trait Journal: Send + Sync + 'static {
 
     /// Appends all items in one transaction, or nothing. Durable when it returns; unclear if the future is dropped
     /// before that.
+    ///
+    /// A batch may be sent before the one before it is answered: then it names that one (`after`), and is appended right
+    /// behind it or not at all. So a batch behind one that failed is known never to be written. It is sent when its future
+    /// is first polled, as far as nothing has to be asked for first.
     async fn append(
         &self,
         lease: Lease,
         batch: Uuid,
+        after: Option<Uuid>,
         items: &[AppendItem],
         now: DateTime<Utc>,
     ) -> Result<Appended, AppendError>;
 
-    /// Settles an unclear commit: waits for the old transaction, fences one still unread, and tells which it was.
-    /// `events` is the number of events of the batch.
-    async fn resolve(&self, lease: Lease, batch: Uuid, events: u64) -> Result<Resolution, ReadError>;
+    /// Settles unclear commits: waits for the old transaction, fences those still unread, and tells which were written.
+    /// `sent` are the batches in question in their order, each but the last with events.
+    async fn resolve(&self, lease: Lease, sent: &[Sent]) -> Result<Resolution, ReadError>;
 
     /// A stream's events, from the newest trusted snapshot if `snapshot_version` is given, else from the first.
     async fn load(&self, stream: &StreamId, snapshot_version: Option<u32>) -> Result<Loaded, ReadError>;
@@ -288,13 +308,13 @@ pub trait Journal: Send + Sync + 'static {
     /// The stream that holds a name.
     async fn claim_holder(&self, claim: &kernel::Claim) -> Result<Option<StreamId>, ReadError>;
 
-    /// Keeps a snapshot; an older one of the same stream is replaced, a newer one stays.
-    async fn save_snapshot(
+    /// Keeps snapshots; an older one of the same stream is replaced, a newer one stays. They need not be durable when it
+    /// returns. Returns how many could be kept: not those that can't be sealed now.
+    async fn save_snapshots(
         &self,
-        stream: &StreamId,
-        snapshot: Snapshot,
+        snapshots: &[(StreamId, Snapshot)],
         now: DateTime<Utc>,
-    ) -> Result<(), ReadError>;
+    ) -> Result<u64, ReadError>;
 
     /// Events after a position, in order; see [`crate::feed::Feed::read`].
     async fn read(&self, shard: ShardId, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError>;

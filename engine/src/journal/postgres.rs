@@ -1,9 +1,13 @@
 //! The journal in PostgreSQL.
 //!
-//! Appends go over one connection of their own, in order; reads go through the pool. A broken append connection is
-//! opened anew by [`PgJournal::resolve`] or by the next append, never silently in the middle of a batch.
+//! Appends go over one connection of their own, in order, also those that don't wait for the answer to the one before;
+//! reads go through the pool. A broken append connection is opened anew by [`PgJournal::resolve`] or by the next append
+//! that names none before it, never silently between two that belong together.
 
+use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,26 +15,25 @@ use chrono::{DateTime, Utc};
 use deadpool_postgres::Pool;
 use kernel::{CommandId, Envelope, EventId, Position, ShardId, StreamId};
 use tokio::sync::Mutex;
-use tokio::task::AbortHandle;
-use tokio_postgres::{Client, Config, Error, Statement};
+use tokio_postgres::{Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
+use super::appender::Appender;
 use super::postgres_feed::{journal_head, read_journal};
 use super::postgres_history::{opened, page, recorded_at, streams};
+use super::snapshots::{Sealed, SnapshotColumns};
 use super::statement::{Columns, OUTCOME, SNAPSHOT, Unsealed, signed, unsigned};
 use super::trouble::append_error;
+use super::unsettled::UnsettledKeys;
 use super::{
     AppendError, AppendItem, Appended, Journal, Lease, Loaded, PrepareError, Prepared, ReadError, Refusal,
-    Resolution, Snapshot, StoredOutcome,
+    Resolution, Sent, Snapshot, StoredOutcome,
 };
 use crate::codec::{Clear, Codec, CodecError, Place};
 use crate::database::{DatabaseError, prepared, tls};
 use crate::feed::{FeedError, Interest};
-use crate::keyring::{DataKey, Held};
-
-/// How long opening the append connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::keyring::Held;
 
 /// A journal in PostgreSQL; give each shard's writer one of its own.
 pub struct PgJournal {
@@ -38,17 +41,9 @@ pub struct PgJournal {
     tls: MakeRustlsConnect,
     pool: Pool,
     codec: Codec,
-    appender: Mutex<Option<Appender>>,
-    /// The new keys of a batch whose commit ended unclear, until that is settled.
-    unsettled: std::sync::Mutex<Vec<Arc<DataKey>>>,
-}
-
-/// The append connection with its prepared statements.
-struct Appender {
-    client: Client,
-    connection: AbortHandle,
-    events: Statement,
-    all: Statement,
+    /// Locked until an append is sent, so that they are sent in the order in which they came.
+    appender: Mutex<Option<Arc<Appender>>>,
+    unsettled: UnsettledKeys,
 }
 
 impl PgJournal {
@@ -63,31 +58,8 @@ impl PgJournal {
             pool,
             codec,
             appender: Mutex::new(None),
-            unsettled: std::sync::Mutex::default(),
+            unsettled: UnsettledKeys::default(),
         })
-    }
-
-    async fn connect(&self) -> Result<Appender, Error> {
-        let mut config = self.config.clone();
-        config.connect_timeout(CONNECT_TIMEOUT).application_name("tenantry journal");
-        let (client, connection) = config.connect(self.tls.clone()).await?;
-        // An error shows in the client's next call.
-        let connection = tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::warn!(error = %error, "the journal's connection ended");
-            }
-        })
-        .abort_handle();
-        client
-            .batch_execute(
-                "SET synchronous_commit = on; SET jit = off; SET plan_cache_mode = force_generic_plan",
-            )
-            .await?;
-        let (events, all) = futures::try_join!(
-            client.prepare(include_str!("sql/append_events.sql")),
-            client.prepare(include_str!("sql/append_all.sql"))
-        )?;
-        Ok(Appender { client, connection, events, all })
     }
 
     async fn client(&self) -> Result<deadpool_postgres::Object, ReadError> {
@@ -116,36 +88,6 @@ fn make_ready(item: &mut AppendItem, prepared: Prepared) {
         }
     }
     item.prepared = Some(prepared);
-}
-
-impl Drop for Appender {
-    /// Without this, a connection that has gone silent would stay open until it answers.
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
-}
-
-impl Appender {
-    async fn append(
-        &self,
-        lease: Lease,
-        batch: Uuid,
-        columns: &Columns<'_>,
-        now: DateTime<Utc>,
-    ) -> Result<Appended, Error> {
-        let events = columns.events();
-        let mut parameters: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> =
-            vec![&lease.shard.0, &lease.epoch, &events, &batch, &now];
-        parameters.extend(columns.event_parameters());
-        let statement = if columns.is_plain() {
-            &self.events
-        } else {
-            parameters.extend(columns.other_parameters());
-            &self.all
-        };
-        let row = self.client.query_one(statement, &parameters).await?;
-        Ok(Appended { base: Position(unsigned(row.get(0))), recorded_at: row.get(1) })
-    }
 }
 
 #[async_trait]
@@ -197,6 +139,7 @@ impl Journal for PgJournal {
         &self,
         lease: Lease,
         batch: Uuid,
+        after: Option<Uuid>,
         items: &[AppendItem],
         now: DateTime<Utc>,
     ) -> Result<Appended, AppendError> {
@@ -211,75 +154,84 @@ impl Journal for PgJournal {
         let mut late = made.iter();
         let ready: Vec<&Prepared> =
             items.iter().filter_map(|item| item.prepared.as_ref().or_else(|| late.next())).collect();
-        let columns = Columns::of(items, &ready, &self.codec);
+        let columns = Columns::of(items, &ready, &self.codec, &self.unsettled.of(after));
         let mut slot = self.appender.lock().await;
-        let appender = match slot.take() {
-            Some(appender) if !appender.client.is_closed() => appender,
-            _ => self.connect().await.map_err(|error| AppendError::Unavailable(reason(&error)))?,
+        let appender = match &*slot {
+            Some(appender) if !appender.client.is_closed() => Arc::clone(appender),
+            // The batch before it went over the connection that is no more.
+            _ if after.is_some() => return Err(AppendError::OutOfOrder),
+            _ => {
+                *slot = None;
+                let opened = Appender::open(&self.config, &self.tls).await;
+                let opened = opened.map_err(|error| AppendError::Unavailable(reason(&error)))?;
+                Arc::clone(slot.insert(Arc::new(opened)))
+            }
         };
-        // A batch of answers without events and outcomes needs no write: that the epoch still stands is all it asks.
-        if columns.is_empty() {
-            let answer = appender
-                .client
-                .query_one(
-                    "SELECT epoch, last_position, last_recorded_at FROM journal_shard WHERE shard = $1",
-                    &[&lease.shard.0],
-                )
-                .await;
-            let row = answer.map_err(|error| AppendError::Unavailable(error.to_string()))?;
-            *slot = Some(appender);
-            if row.get::<_, i64>(0) != lease.epoch {
-                return Err(AppendError::Fenced { shard: lease.shard, epoch: lease.epoch });
+        let brings: Vec<_> = columns.keys.keys.iter().map(|key| Arc::clone(key)).collect();
+        self.unsettled.begin(batch, after, &brings);
+        let mut appending = pin!(async {
+            // A batch of answers without events and outcomes needs no write: that the epoch still stands is all it asks.
+            if columns.is_empty() {
+                appender.still_owned(lease, after, now).await
+            } else {
+                let appended = appender.append(lease, batch, after, &columns, now).await;
+                appended.map_err(|error| append_error(&error, lease, items))
             }
-            return Ok(Appended { base: Position(unsigned(row.get(1))), recorded_at: now });
-        }
-        match appender.append(lease, batch, &columns, now).await {
-            Ok(appended) => {
-                *slot = Some(appender);
-                columns.keys.keys.iter().for_each(|key| key.became_durable());
-                Ok(appended)
-            }
+        });
+        // It is sent now; the next one may be sent behind it.
+        let sent = futures::poll!(appending.as_mut());
+        drop(slot);
+        let appended = match sent {
+            Poll::Ready(appended) => appended,
+            Poll::Pending => appending.await,
+        };
+        match &appended {
+            Ok(_) => self.unsettled.settle(batch, true),
+            // Whether its keys are durable is settled with it, on a new connection.
+            Err(AppendError::Unclear(_)) => self.give_up(&appender).await,
             Err(error) => {
-                let error = append_error(&error, lease, items);
-                let keys = || columns.keys.keys.iter().map(|key| Arc::clone(key)).collect::<Vec<_>>();
-                match &error {
-                    AppendError::Unclear(_) => *self.unsettled() = keys(),
-                    // Of several items it is not known whose key it is: they are tried again in parts.
-                    AppendError::Refused(Refusal::KeyTaken) if items.len() == 1 => {
-                        self.codec.discard(&keys())
-                    }
-                    _ => {}
+                self.unsettled.settle(batch, false);
+                // Of several items it is not known whose key it is: they are tried again in parts.
+                if items.len() == 1 && matches!(error, AppendError::Refused(Refusal::KeyTaken)) {
+                    self.codec.discard(&brings);
                 }
-                // After an unclear end the connection is never used again: resolving happens on a new one.
-                if !matches!(error, AppendError::Unclear(_)) {
-                    *slot = Some(appender);
-                }
-                Err(error)
             }
         }
+        appended
     }
 
-    async fn resolve(&self, lease: Lease, batch: Uuid, events: u64) -> Result<Resolution, ReadError> {
+    async fn resolve(&self, lease: Lease, sent: &[Sent]) -> Result<Resolution, ReadError> {
         let mut slot = self.appender.lock().await;
         *slot = None;
-        let appender = self.connect().await.map_err(unavailable)?;
+        let appender = Appender::open(&self.config, &self.tls).await.map_err(unavailable)?;
         let row = appender
             .client
             .query_opt(include_str!("sql/resolve.sql"), &[&lease.shard.0, &lease.epoch])
             .await
             .map_err(unavailable)?;
-        *slot = Some(appender);
-        let unsettled = std::mem::take(&mut *self.unsettled());
-        let Some(row) = row else { return Ok(Resolution::Lost) };
-        let committed = row.get::<_, Option<Uuid>>(1) == Some(batch);
-        if committed {
-            unsettled.iter().for_each(|key| key.became_durable());
+        let appender = slot.insert(Arc::new(appender));
+        let Some(row) = row else {
+            return Ok(Resolution::Lost);
+        };
+        let last: Option<Uuid> = row.get(1);
+        let written = sent.iter().position(|sent| Some(sent.batch) == last).map_or(0, |place| place + 1);
+        let (mut end, mut recorded_at) = (unsigned(row.get(2)), row.get(3));
+        let mut committed = Vec::with_capacity(written);
+        for (place, sent) in sent[..written].iter().enumerate().rev() {
+            let base = Position(end - sent.events);
+            committed.push(Appended { base, recorded_at });
+            end = base.0;
+            if place > 0 {
+                let sql = "SELECT recorded_at FROM events WHERE shard = $1 AND position = $2";
+                let row = appender.client.query_one(sql, &[&lease.shard.0, &signed(end)]).await;
+                recorded_at = row.map_err(unavailable)?.get(0);
+            }
         }
-        Ok(Resolution::Kept {
-            lease: Lease { shard: lease.shard, epoch: row.get(0) },
-            committed: committed
-                .then(|| Appended { base: Position(unsigned(row.get(2)) - events), recorded_at: row.get(3) }),
-        })
+        committed.reverse();
+        for (place, sent) in sent.iter().enumerate() {
+            self.unsettled.settle(sent.batch, place < written);
+        }
+        Ok(Resolution::Kept { lease: Lease { shard: lease.shard, epoch: row.get(0) }, committed })
     }
 
     async fn load(&self, stream: &StreamId, snapshot_version: Option<u32>) -> Result<Loaded, ReadError> {
@@ -383,32 +335,18 @@ impl Journal for PgJournal {
         }))
     }
 
-    async fn save_snapshot(
+    async fn save_snapshots(
         &self,
-        stream: &StreamId,
-        snapshot: Snapshot,
+        snapshots: &[(StreamId, Snapshot)],
         now: DateTime<Utc>,
-    ) -> Result<(), ReadError> {
-        let state = self.sealed_snapshot(stream, &snapshot).await?;
+    ) -> Result<u64, ReadError> {
+        let sealed = self.sealed_snapshots(snapshots).await?;
+        let columns = SnapshotColumns::of(&sealed);
         let client = self.client().await?;
         let statement =
-            client.prepare_cached(include_str!("sql/save_snapshot.sql")).await.map_err(unavailable)?;
-        client
-            .execute(
-                &statement,
-                &[
-                    &stream.aggregate_type,
-                    &stream.id.hyphenated().to_string(),
-                    &i32::try_from(snapshot.version).unwrap_or(i32::MAX),
-                    &signed(snapshot.sequence),
-                    &snapshot.event_id.0,
-                    &state,
-                    &now,
-                ],
-            )
-            .await
-            .map_err(unavailable)?;
-        Ok(())
+            client.prepare_cached(include_str!("sql/save_snapshots.sql")).await.map_err(unavailable)?;
+        client.execute(&statement, &columns.parameters(&now)).await.map_err(unavailable)?;
+        Ok(sealed.len() as u64)
     }
 
     async fn read(&self, shard: ShardId, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError> {
@@ -438,19 +376,30 @@ impl PgJournal {
         Ok(state.map(|state| Snapshot { version, sequence, event_id, state }))
     }
 
-    async fn sealed_snapshot(&self, stream: &StreamId, snapshot: &Snapshot) -> Result<String, ReadError> {
-        let failed = |error: CodecError| ReadError::Unavailable(error.to_string());
-        let state = self.codec.clear(snapshot.state.to_string()).map_err(failed)?;
-        let held = self.codec.for_opening(Clear::subjects([&state])).await;
-        let held = held.map_err(|error| ReadError::Unavailable(error.to_string()))?;
-        let mut new_keys = Vec::new();
-        let place = snapshot_place(stream, snapshot.sequence);
-        let text = state.sealed(&place, &held, &mut new_keys).map_err(failed)?;
-        // Nothing is sealed under a key that could be lost; whose key is new has few events to fold.
-        if !new_keys.is_empty() {
-            return Err(ReadError::Unavailable("a key is not durable yet".to_owned()));
+    /// The newest of each stream's, in the order of streams, with its state as it is stored. Those that can't be sealed now
+    /// are left out.
+    async fn sealed_snapshots<'s>(
+        &self,
+        snapshots: &'s [(StreamId, Snapshot)],
+    ) -> Result<Vec<Sealed<'s>>, ReadError> {
+        let mut newest: BTreeMap<&StreamId, (&Snapshot, Clear<'static>)> = BTreeMap::new();
+        for (stream, snapshot) in snapshots {
+            if let Ok(state) = self.codec.clear(snapshot.state.to_string())
+                && newest.get(stream).is_none_or(|(known, _)| known.sequence < snapshot.sequence)
+            {
+                newest.insert(stream, (snapshot, state));
+            }
         }
-        Ok(text)
+        let held = self.codec.for_opening(Clear::subjects(newest.values().map(|(_, state)| state))).await;
+        let held = held.map_err(|error| ReadError::Unavailable(error.to_string()))?;
+        let sealed = newest.into_iter().filter_map(|(stream, (snapshot, state))| {
+            let mut new_keys = Vec::new();
+            let place = snapshot_place(stream, snapshot.sequence);
+            let state = state.sealed(&place, &held, &mut new_keys).ok()?;
+            // Nothing is sealed under a key that could be lost; whose key is new has few events to fold.
+            new_keys.is_empty().then_some(Sealed { stream, snapshot, state })
+        });
+        Ok(sealed.collect())
     }
 
     async fn held_for(&self, document: &str) -> Result<Held, ReadError> {
@@ -459,8 +408,12 @@ impl PgJournal {
         self.codec.for_opening(subjects).await.map_err(|error| ReadError::Unavailable(error.to_string()))
     }
 
-    fn unsettled(&self) -> std::sync::MutexGuard<'_, Vec<Arc<DataKey>>> {
-        self.unsettled.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// After an unclear end a connection is never used again: resolving happens on a new one.
+    async fn give_up(&self, appender: &Arc<Appender>) {
+        let mut slot = self.appender.lock().await;
+        if slot.as_ref().is_some_and(|current| Arc::ptr_eq(current, appender)) {
+            *slot = None;
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! A batch turned into the columns of one statement.
 
+use std::sync::Arc;
+
 use kernel::{ClaimChange, Subject};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -7,7 +9,7 @@ use uuid::Uuid;
 use super::metadata::{marked_origin, stored_metadata};
 use super::{AppendItem, Prepared};
 use crate::codec::{Clear, Codec, CodecError, Place};
-use crate::keyring::{Held, KeyColumns};
+use crate::keyring::{DataKey, Held, KeyColumns};
 
 /// The columns of the events, claims, outcomes and new keys of a batch.
 #[derive(Default)]
@@ -51,14 +53,21 @@ struct AnswerColumns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    /// `prepared`: of each item.
-    pub(super) fn of(items: &'a [AppendItem], prepared: &[&'a Prepared], codec: &Codec) -> Self {
+    /// `prepared`: of each item. `brought`: new keys that the batch before brings.
+    pub(super) fn of(
+        items: &'a [AppendItem],
+        prepared: &[&'a Prepared],
+        codec: &Codec,
+        brought: &[Arc<DataKey>],
+    ) -> Self {
         let mut columns = Self::default();
         for (item, ready) in items.iter().zip(prepared) {
             columns.add(item, ready, codec);
         }
         columns.sort_claims();
-        columns.keys = KeyColumns::of(prepared.iter().flat_map(|ready| &ready.new_keys));
+        let brings = prepared.iter().flat_map(|ready| &ready.new_keys);
+        columns.keys =
+            KeyColumns::of(brings.filter(|key| !brought.iter().any(|known| Arc::ptr_eq(known, key))));
         columns
     }
 

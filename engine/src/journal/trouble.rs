@@ -8,6 +8,8 @@ use super::{AppendError, AppendItem, Lease, Refusal};
 
 /// SQLSTATE of `journal_advance`: the epoch is not the shard's.
 const FENCED: &str = "TN001";
+/// SQLSTATE of `journal_advance`: the batch that this one was to follow is not the last.
+const OUT_OF_ORDER: &str = "TN003";
 
 /// Sorts PostgreSQL's errors by what is known of the transaction.
 pub(super) fn append_error(error: &Error, lease: Lease, items: &[AppendItem]) -> AppendError {
@@ -19,6 +21,8 @@ pub(super) fn append_error(error: &Error, lease: Lease, items: &[AppendItem]) ->
     let class = &code.code()[..2];
     if code.code() == FENCED {
         AppendError::Fenced { shard: lease.shard, epoch: lease.epoch }
+    } else if code.code() == OUT_OF_ORDER {
+        AppendError::OutOfOrder
     } else if *code == SqlState::UNIQUE_VIOLATION {
         AppendError::Refused(refusal_of(db.constraint(), items))
     } else if *code == SqlState::T_R_DEADLOCK_DETECTED || *code == SqlState::T_R_SERIALIZATION_FAILURE {

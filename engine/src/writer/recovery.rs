@@ -1,12 +1,11 @@
 //! Getting the shard, keeping it, and finding out what became of a commit.
 
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use super::batch::refuse;
 use super::waiting::Waiting;
 use super::{AppendFailure, Ownership, Queued, Writer};
-use crate::journal::{Appended, Lease, ReadError, Resolution};
+use crate::journal::{Appended, Lease, ReadError, Resolution, Sent};
 
 impl Writer {
     /// Tries to get the lease until it has it; meanwhile whoever asks hears at once that this node can't.
@@ -92,21 +91,23 @@ impl Writer {
         self.told.tell(Ownership::Waiting);
     }
 
-    /// What became of a batch whose commit ended unclear: appended, or (`None`) never. Then memory is still true.
+    /// What became of batches that were sent one behind the other and ended unclear: of how many of the first it is known
+    /// now that they were appended; the others never will be. Then memory is still true.
     pub(super) async fn settle(
         &mut self,
         lease: Lease,
-        batch: Uuid,
-        events: u64,
-    ) -> Result<Option<Appended>, AppendFailure> {
+        sent: &[Sent],
+        reason: &str,
+    ) -> Result<Vec<Appended>, AppendFailure> {
+        tracing::warn!(reason, "the outcome of a commit is unclear; settling it");
         let deadline = tokio::time::Instant::now() + self.config.unclear_patience;
         let owned = self.told.tell(Ownership::Recovering);
         loop {
-            match self.in_time(self.journal.resolve(lease, batch, events)).await {
+            match self.in_time(self.journal.resolve(lease, sent)).await {
                 Ok(Resolution::Kept { lease, committed }) => {
                     tracing::info!(
                         epoch = lease.epoch,
-                        committed = committed.is_some(),
+                        committed = committed.len(),
                         "the unclear commit is settled"
                     );
                     self.lease = Some(lease);

@@ -12,6 +12,7 @@ use crate::testing::{
     Counter, NODE, TooMuch, Wish, config, context, engine, engine_on, engine_with, id, once,
 };
 
+mod ahead;
 mod bounds;
 mod shares;
 

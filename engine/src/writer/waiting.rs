@@ -4,6 +4,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use kernel::{StreamId, TenantId};
+use tokio::sync::mpsc;
 
 use super::Queued;
 
@@ -41,6 +42,11 @@ impl Waiting {
             self.turns.push_back(*lane);
         }
         items.push_back(queued);
+    }
+
+    /// All that is in a queue by now.
+    pub fn take_up(&mut self, queue: &mut mpsc::Receiver<Queued>) {
+        std::iter::from_fn(|| queue.try_recv().ok()).for_each(|queued| self.push(queued));
     }
 
     pub fn is_empty(&self) -> bool {

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use engine::feed::FeedError;
 use engine::journal::{
     AppendError, AppendItem, Appended, Journal, Lease, Loaded, MemoryJournal, ReadError, Refusal, Resolution,
-    Snapshot, StoredOutcome,
+    Sent, Snapshot, StoredOutcome,
 };
 use kernel::{Claim, CommandId, Envelope, Position, ShardId, StreamId};
 use rand::rngs::StdRng;
@@ -33,6 +33,8 @@ pub enum Lie {
     LoadsTooLittle,
     /// It forgets the answers it was given to keep.
     ForgetsAnswers,
+    /// It appends what was to follow a batch that is not there.
+    IgnoresTheOrder,
 }
 
 /// The trouble of one simulation, shared by its nodes.
@@ -116,10 +118,12 @@ impl SimulatedJournal {
         &self,
         lease: Lease,
         batch: Uuid,
+        after: Option<Uuid>,
         items: &[AppendItem],
         now: DateTime<Utc>,
     ) -> Result<Appended, AppendError> {
         self.travel().await;
+        let after = after.filter(|_| self.lie != Some(Lie::IgnoresTheOrder));
         let unclear = || AppendError::Unclear("simulated".into());
         if self.weather.outage.load(Ordering::SeqCst) {
             return Err(if self.per_cent(50) {
@@ -138,14 +142,14 @@ impl SimulatedJournal {
             return Err(unclear());
         }
         if self.per_cent(2) {
-            self.commit_later(lease, batch, items.to_vec(), now);
+            self.commit_later(lease, (batch, after), items.to_vec(), now);
             return Err(unclear());
         }
         if self.lies(Lie::AcknowledgesWhatItDidNotWrite) {
             let Position(head) = self.shared.head(lease.shard).await.unwrap();
             return Ok(Appended { base: Position(head), recorded_at: now });
         }
-        let appended = match self.shared.append(lease, batch, items, now).await {
+        let appended = match self.shared.append(lease, batch, after, items, now).await {
             Err(AppendError::Fenced { .. }) if self.lie == Some(Lie::IgnoresTheEpoch) => {
                 let Position(head) = self.shared.head(lease.shard).await.unwrap();
                 let empty = items.iter().all(|item| item.events.is_empty() && item.outcome.is_none());
@@ -167,12 +171,18 @@ impl SimulatedJournal {
     }
 
     /// The connection is lost with the commit sent and not yet read by the server.
-    fn commit_later(&self, lease: Lease, batch: Uuid, items: Vec<AppendItem>, now: DateTime<Utc>) {
+    fn commit_later(
+        &self,
+        lease: Lease,
+        (batch, after): (Uuid, Option<Uuid>),
+        items: Vec<AppendItem>,
+        now: DateTime<Utc>,
+    ) {
         let (shared, trace, node) = (self.shared.clone(), self.trace.clone(), self.node);
         let pause = Duration::from_millis(self.random.lock().unwrap().random_range(0..50));
         tokio::spawn(async move {
             tokio::time::sleep(pause).await;
-            let late = shared.append(lease, batch, &items, now).await;
+            let late = shared.append(lease, batch, after, &items, now).await;
             trace.tell(|| format!("{node}: a late commit of {} items: {}", items.len(), late.is_ok()));
         });
     }
@@ -210,26 +220,32 @@ impl Journal for SimulatedJournal {
         &self,
         lease: Lease,
         batch: Uuid,
+        after: Option<Uuid>,
         items: &[AppendItem],
         now: DateTime<Utc>,
     ) -> Result<Appended, AppendError> {
         let events: usize = items.iter().map(|item| item.events.len()).sum();
-        let result = self.commit(lease, batch, items, now).await;
+        let result = self.commit(lease, batch, after, items, now).await;
         self.trace.tell(|| {
-            format!("{}: appends {} items, {events} events as {batch}: {result:?}", self.node, items.len())
+            let how = if after.is_some() { " ahead" } else { "" };
+            format!(
+                "{}: appends {} items, {events} events as {batch}{how}: {result:?}",
+                self.node,
+                items.len()
+            )
         });
         result
     }
 
-    async fn resolve(&self, lease: Lease, batch: Uuid, events: u64) -> Result<Resolution, ReadError> {
+    async fn resolve(&self, lease: Lease, sent: &[Sent]) -> Result<Resolution, ReadError> {
         self.read_trouble("resolve").await?;
-        let mut resolution = self.shared.resolve(lease, batch, events).await?;
+        let mut resolution = self.shared.resolve(lease, sent).await?;
         if let Resolution::Kept { committed, .. } = &mut resolution
             && self.lie == Some(Lie::ForgetsACommit)
         {
-            *committed = None;
+            committed.clear();
         }
-        self.trace.tell(|| format!("{}: settles {batch}: {resolution:?}", self.node));
+        self.trace.tell(|| format!("{}: settles {sent:?}: {resolution:?}", self.node));
         self.travel().await;
         if self.per_cent(10) {
             // The answer is lost: whoever asks again finds a raised epoch.
@@ -268,14 +284,13 @@ impl Journal for SimulatedJournal {
         self.shared.claim_holder(claim).await
     }
 
-    async fn save_snapshot(
+    async fn save_snapshots(
         &self,
-        stream: &StreamId,
-        snapshot: Snapshot,
+        snapshots: &[(StreamId, Snapshot)],
         now: DateTime<Utc>,
-    ) -> Result<(), ReadError> {
+    ) -> Result<u64, ReadError> {
         self.read_trouble("snapshot").await?;
-        self.shared.save_snapshot(stream, snapshot, now).await
+        self.shared.save_snapshots(snapshots, now).await
     }
 
     async fn read(&self, shard: ShardId, after: Position, limit: usize) -> Result<Vec<Envelope>, FeedError> {

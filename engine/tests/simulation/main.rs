@@ -104,7 +104,7 @@ fn the_same_seed_gives_the_same_world() {
 fn the_simulated_worlds_are_rich() {
     hush();
     let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
-    for seed in 0..40 {
+    for seed in 0..120 {
         let ran = run(seed, None);
         for (what, mark) in [
             ("killed", ": killed"),
@@ -112,10 +112,13 @@ fn the_simulated_worlds_are_rich() {
             ("outage", "the database is away"),
             ("lapsed lease", "the lease lapses"),
             ("fenced", "Err(Fenced"),
-            ("unclear and written", "committed: Some"),
-            ("unclear and not written", "committed: None"),
+            ("unclear and written", "committed: [Appended"),
+            ("unclear and not written", "committed: []"),
             ("unclear and lost", ": Lost"),
             ("late commit", "a late commit"),
+            ("ahead and written", " ahead: Ok("),
+            ("ahead of what failed", "Err(OutOfOrder)"),
+            ("two unclear and both written", "}, Appended {"),
             ("gone away", "goes away"),
         ] {
             *seen.entry(what).or_default() += u32::from(ran.trace.contains(mark));
@@ -150,6 +153,9 @@ fn the_simulated_worlds_are_rich() {
         "unclear and not written",
         "unclear and lost",
         "late commit",
+        "ahead and written",
+        "ahead of what failed",
+        "two unclear and both written",
         "gone away",
         "replayed",
         "changed",
@@ -182,6 +188,7 @@ fn a_journal_that_breaks_a_promise_is_found_out() {
         Lie::IgnoresTheEpoch,
         Lie::LoadsTooLittle,
         Lie::ForgetsAnswers,
+        Lie::IgnoresTheOrder,
     ] {
         assert!(first_failure(0, 1_000, Some(lie)).is_some(), "{lie:?} goes unnoticed");
     }

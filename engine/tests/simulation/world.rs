@@ -125,6 +125,7 @@ impl World {
         writer.own_thread = false;
         writer.batch_items_max = one_of(random, &[1, 3, 1024]) as usize;
         writer.batch_tenant_items_max = one_of(random, &[1, 2, 64]) as usize;
+        writer.ahead_items_min = one_of(random, &[1, 3, 32]) as usize;
         writer.lease_ttl = Duration::from_millis(one_of(random, &[300, 3_000]));
         writer.unclear_patience = Duration::from_millis(one_of(random, &[200, 5_000]));
         let mut config = EngineConfig::new(writer);

@@ -19,7 +19,7 @@ async fn with_an_event() -> TestDb {
     let journal = journal(&db).await;
     let lease =
         journal.acquire(ShardId(0), id(1), std::time::Duration::from_secs(60)).await.unwrap().unwrap();
-    journal.append(lease, id(100), &[item(1, 1, 2)], at(0)).await.unwrap();
+    journal.append(lease, id(100), None, &[item(1, 1, 2)], at(0)).await.unwrap();
     db
 }
 

@@ -122,10 +122,10 @@ async fn whatever_is_stored_goes_through_the_one_codec() {
         body: json!({ "rejected": marked }),
     };
     let items = [AppendItem { outcome: Some(outcome), ..appended.clone() }];
-    journal.append(lease, id(100), &items, at(0)).await.unwrap();
+    journal.append(lease, id(100), None, &items, at(0)).await.unwrap();
     let event_id = appended.events[0].event_id;
     let snapshot = Snapshot { version: 1, sequence: 1, event_id, state: json!({ "email": marked }) };
-    journal.save_snapshot(&stream(1), snapshot.clone(), at(0)).await.unwrap();
+    journal.save_snapshots(&[(stream(1), snapshot.clone())], at(0)).await.unwrap();
     let live = Live::default();
     let ledger =
         AuditLedger::start(db.server.clone(), codec.clone(), live, Arc::new(engine::clock::SystemClock));

@@ -7,7 +7,7 @@ use engine::codec::Codec;
 use engine::feed::FeedError;
 use engine::journal::{AppendError, AppendItem, Journal, Lease, PgJournal, Refusal, Snapshot};
 use engine::keyring::{Keyring, KeyringError, MasterKey, rotate_master};
-use kernel::{Claim, ClaimChange, PersonId, Position, ShardId, Subject, TenantId};
+use kernel::{Claim, ClaimChange, Envelope, PersonId, Position, ShardId, Subject, TenantId};
 use serde_json::{Value, json};
 
 use crate::db::TestDb;
@@ -52,7 +52,7 @@ async fn ready(journal: &PgJournal, mut item: AppendItem) -> AppendItem {
 
 async fn append(journal: &PgJournal, lease: Lease, item: AppendItem) -> Result<(), AppendError> {
     let batch = item.events[0].event_id.0;
-    journal.append(lease, batch, &[item], at(0)).await.map(|_| ())
+    journal.append(lease, batch, None, &[item], at(0)).await.map(|_| ())
 }
 
 /// Makes something known of Ann, so that she has a key.
@@ -136,7 +136,7 @@ async fn whoever_is_sealed_under_a_new_key_brings_it_along_also_if_the_first_is_
     let third = ready(&journal, telling(3, 1, "third")).await;
     assert!(rows(&db).await.is_empty(), "a key is not written before what it seals");
     // Together they are refused; each by itself is what the writer tries then.
-    let refused = journal.append(lease, id(900), &[first.clone(), second.clone()], at(0)).await;
+    let refused = journal.append(lease, id(900), None, &[first.clone(), second.clone()], at(0)).await;
     assert!(matches!(refused, Err(AppendError::Refused(Refusal::Claim { .. }))), "{refused:?}");
     assert!(append(&journal, lease, first).await.is_err());
     assert!(rows(&db).await.is_empty());
@@ -147,6 +147,38 @@ async fn whoever_is_sealed_under_a_new_key_brings_it_along_also_if_the_first_is_
     let read = elsewhere.read(SHARD, Position(1), 10).await.unwrap();
     assert_eq!(read[0].payload["Told"]["mail"]["$personal"]["value"], "second");
     assert_eq!(read[1].payload["Told"]["all"][0]["$confidential"]["value"]["deep"], "third");
+}
+
+/// A batch that is sent behind the one that brings a key need not bring it again; alone, it must.
+#[tokio::test]
+async fn a_key_is_brought_once_by_two_batches_that_are_under_way_together() {
+    let db = TestDb::new().await;
+    let journal = journal(&db, &keyring(&db.server).await);
+    let lease = lease(&journal).await;
+    let name = || vec![ClaimChange::Take(Claim::new("name", "acme"))];
+    append(&journal, lease, AppendItem { claims: name(), ..item(9, 1, 1) }).await.unwrap();
+    let spoiled = [ready(&journal, AppendItem { claims: name(), ..telling(1, 1, "spoiled") }).await];
+    let (first, second) =
+        ([ready(&journal, telling(1, 1, "a")).await], [ready(&journal, telling(2, 1, "b")).await]);
+    let both = async |number: u128, first: &[AppendItem], second: &[AppendItem]| {
+        let ahead = journal.append(lease, id(number), None, first, at(0));
+        let behind = journal.append(lease, id(number + 1), Some(id(number)), second, at(0));
+        tokio::join!(ahead, behind)
+    };
+    let (refused, behind) = both(900, &spoiled, &second).await;
+    assert!(matches!(refused, Err(AppendError::Refused(Refusal::Claim { .. }))), "{refused:?}");
+    assert!(matches!(behind, Err(AppendError::OutOfOrder)), "{behind:?}");
+    assert!(rows(&db).await.is_empty(), "it was to come with what was refused");
+    let (first, second) = both(902, &first, &second).await;
+    first.unwrap();
+    second.unwrap();
+    assert_eq!(rows(&db).await, [("person".into(), 1, false), ("tenant".into(), 1, false)]);
+    append(&journal, lease, ready(&journal, telling(3, 1, "c")).await).await.unwrap();
+    let elsewhere = self::journal(&db, &keyring(&db.server).await);
+    let read = elsewhere.read(SHARD, Position(1), 10).await.unwrap();
+    let told: Vec<_> =
+        read.iter().map(|event| event.payload["Told"]["mail"]["$personal"]["value"].clone()).collect();
+    assert_eq!(told, ["a", "b", "c"]);
 }
 
 #[tokio::test]
@@ -166,6 +198,30 @@ async fn of_two_nodes_that_make_a_subjects_key_at_once_one_seals_anew_under_the_
     );
 }
 
+/// Many snapshots go together; one that can't be sealed any more takes no other along.
+#[tokio::test]
+async fn a_snapshot_of_somebody_forgotten_is_not_kept_and_those_beside_it_are() {
+    let db = TestDb::new().await;
+    let ring = keyring(&db.server).await;
+    let journal = journal(&db, &ring);
+    let lease = lease(&journal).await;
+    append(&journal, lease, telling(1, 1, "ann@example.org")).await.unwrap();
+    append(&journal, lease, item(2, 1, 1)).await.unwrap();
+    let events = journal.read(SHARD, Position::ZERO, 2).await.unwrap();
+    let of_ann = events[0].payload.clone().into_value();
+    ring.forget(ann()).await.unwrap();
+    let snapshot = |event: &Envelope, state| {
+        (event.stream.clone(), Snapshot { version: 1, sequence: 1, event_id: event.event_id, state })
+    };
+    let both = [snapshot(&events[0], of_ann), snapshot(&events[1], json!({ "total": 1 }))];
+    assert_eq!(journal.save_snapshots(&both, at(0)).await.unwrap(), 1);
+    assert_eq!(journal.load(&stream(1), Some(1)).await.unwrap().snapshot, None);
+    assert_eq!(
+        journal.load(&stream(2), Some(1)).await.unwrap().snapshot.unwrap().state,
+        json!({ "total": 1 })
+    );
+}
+
 /// CON-COMP-001
 #[tokio::test]
 async fn a_forgotten_subject_reads_as_forgotten_everywhere_and_gets_no_key_again() {
@@ -177,7 +233,7 @@ async fn a_forgotten_subject_reads_as_forgotten_everywhere_and_gets_no_key_again
     let event = journal.read(SHARD, Position::ZERO, 1).await.unwrap().remove(0);
     let state = event.payload.into_value();
     let snapshot = Snapshot { version: 1, sequence: 1, event_id: event.event_id, state: state.clone() };
-    journal.save_snapshot(&stream(1), snapshot, at(0)).await.unwrap();
+    journal.save_snapshots(&[(stream(1), snapshot)], at(0)).await.unwrap();
     assert_eq!(journal.load(&stream(1), Some(1)).await.unwrap().snapshot.unwrap().state, state);
 
     ring.forget(ann()).await.unwrap();

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::{dispatched, positions, until};
 use crate::command::{DispatchError, Receipt};
 use crate::journal::{Journal, MemoryJournal};
-use crate::testing::{Counter, TooMuch, Wish, config, context, engine, engine_with, id};
+use crate::testing::{Counter, TooMuch, Wish, config, context, engine_with, id};
 use crate::writer::WriterConfig;
 use crate::{Engine, EngineConfig};
 
@@ -25,9 +25,9 @@ struct Waiting {
     polite: Asked,
 }
 
-async fn flooded(engine: &Engine) -> Waiting {
+async fn flooded(engine: &Engine, journal: &MemoryJournal) -> Waiting {
     let first = tokio::spawn(dispatched(engine, id(1), Wish::Add(1)));
-    until(|| engine.health().commands_under_way == 1 && engine.health().writer_queue == 0).await;
+    until(|| journal.begun() == 1).await;
     let flooding: Vec<_> =
         (0..FLOOD).map(|n| tokio::spawn(dispatched(engine, id(10 + n % 3), Wish::Add(1)))).collect();
     until(|| engine.health().writer_queue == flooding.len()).await;
@@ -39,12 +39,18 @@ async fn flooded(engine: &Engine) -> Waiting {
     Waiting { first, flooding, polite }
 }
 
+/// Nothing is sent ahead, so that all of it gathers.
+async fn patient(writer: WriterConfig) -> (Engine, Arc<MemoryJournal>) {
+    let writer = WriterConfig { ahead_items_min: usize::MAX, ..writer };
+    engine_with(EngineConfig { writer, ..config() }).await
+}
+
 /// One tenant's flood, already in the queue, does not go before all others.
 #[tokio::test]
 async fn a_polite_tenant_s_command_does_not_wait_for_all_of_another_s_flood() {
-    let (engine, journal) = engine().await;
+    let (engine, journal) = patient(config().writer).await;
     let held = journal.hold().await;
-    let Waiting { first, flooding, polite } = flooded(&engine).await;
+    let Waiting { first, flooding, polite } = flooded(&engine, &journal).await;
     drop(held);
     let share = config().writer.batch_tenant_items_max as u64;
     let position = polite.await.unwrap().unwrap().position.unwrap().position.0;
@@ -74,9 +80,9 @@ async fn step(journal: &MemoryJournal, held: Held) -> Held {
 async fn a_flood_keeps_to_its_share_for_a_while_after_others_waited() {
     let writer = WriterConfig { shares_last: Duration::from_secs(600), ..config().writer };
     let share = writer.batch_tenant_items_max;
-    let (engine, journal) = engine_with(EngineConfig { writer, ..config() }).await;
+    let (engine, journal) = patient(writer).await;
     let mut held = journal.hold().await;
-    let Waiting { first, flooding, polite } = flooded(&engine).await;
+    let Waiting { first, flooding, polite } = flooded(&engine, &journal).await;
     let (mut batches, mut known) = (Vec::new(), 0);
     while batches.len() < 3 {
         held = step(&journal, held).await;
