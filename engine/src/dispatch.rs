@@ -270,7 +270,7 @@ impl Engine {
     }
 
     /// Carries out what is under way, appends it, gives the lease back and stops the actors. Snapshots that were taken by
-    /// then are kept, unless that takes longer than the journal is given to answer.
+    /// then are kept, unless that takes longer than five seconds.
     pub async fn drain(&self) {
         self.0.surroundings.writer.drain().await;
         let _ = tokio::time::timeout(KEEPING_MAX, self.0.surroundings.keeper.drain()).await;

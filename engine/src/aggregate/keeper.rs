@@ -4,17 +4,20 @@
 //! out, and what fails is tried again with the next.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kernel::{Clock, StreamId};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::journal::{Journal, Snapshot};
+use crate::journal::{Journal, ReadError, Snapshot};
 use crate::telemetry::SNAPSHOTS;
 
 /// How many wait to be kept, at most.
 const WAITING_MAX: usize = 4_096;
 /// How many are kept in one transaction, at most.
 const TOGETHER_MAX: usize = 64;
+/// How long one transaction may take: a connection that has gone silent must not keep all later ones waiting.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 enum Errand {
     Keep(StreamId, Snapshot),
@@ -67,7 +70,9 @@ impl Keeper {
 }
 
 async fn keep(journal: &dyn Journal, snapshots: &[(StreamId, Snapshot)], clock: &dyn Clock) {
-    let (count, outcome) = match journal.save_snapshots(snapshots, clock.now()).await {
+    let saving = tokio::time::timeout(ANSWER_MAX, journal.save_snapshots(snapshots, clock.now())).await;
+    let saved = saving.unwrap_or_else(|_| Err(ReadError::Unavailable("no answer in time".to_owned())));
+    let (count, outcome) = match saved {
         Ok(kept) => (kept, "kept"),
         Err(error) => {
             tracing::warn!(
@@ -105,6 +110,21 @@ mod tests {
             let loaded = journal.load(&StreamId::new("counter", id(n)), Some(1)).await.unwrap();
             assert!(loaded.snapshot.is_some(), "{n}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_never_answers_keeps_no_later_snapshot_waiting() {
+        let (journal, stream) = (Arc::new(MemoryJournal::default()), StreamId::new("counter", id(1)));
+        let keeper = Keeper::start(journal.clone(), Arc::new(SystemClock));
+        let snapshot = || Snapshot { version: 1, sequence: 1, event_id: EventId(id(7)), state: json!({}) };
+        let held = journal.hold().await;
+        keeper.keep(stream.clone(), snapshot());
+        keeper.drain().await;
+        assert_eq!(journal.snapshots_kept(), 0);
+        drop(held);
+        keeper.keep(stream, snapshot());
+        keeper.drain().await;
+        assert_eq!(journal.snapshots_kept(), 1);
     }
 
     /// Snapshots are kept for speed: whoever has one waits for none, and memory does not grow.

@@ -38,6 +38,7 @@ pub struct MemoryJournal {
     faults: Mutex<VecDeque<Fault>>,
     commits: Arc<tokio::sync::Mutex<()>>,
     begun: AtomicUsize,
+    snapshots_kept: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +60,7 @@ impl MemoryJournal {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner).push_back(fault);
     }
 
-    /// Lets no append go on until the guard is dropped.
+    /// Lets no append go on, and no snapshot be kept, until the guard is dropped.
     pub async fn hold(&self) -> tokio::sync::OwnedMutexGuard<()> {
         self.commits.clone().lock_owned().await
     }
@@ -67,6 +68,11 @@ impl MemoryJournal {
     /// How many appends were begun, held ones among them.
     pub fn begun(&self) -> usize {
         self.begun.load(Ordering::SeqCst)
+    }
+
+    /// How many snapshots were handed to it and taken.
+    pub fn snapshots_kept(&self) -> usize {
+        self.snapshots_kept.load(Ordering::SeqCst)
     }
 
     /// As if another node had taken the shard: every lease given out so far is fenced.
@@ -290,6 +296,8 @@ impl Journal for MemoryJournal {
         snapshots: &[(StreamId, Snapshot)],
         _: DateTime<Utc>,
     ) -> Result<u64, ReadError> {
+        let _turn = self.commits.lock().await;
+        self.snapshots_kept.fetch_add(snapshots.len(), Ordering::SeqCst);
         let mut shards = self.lock();
         for (stream, snapshot) in snapshots {
             let Some(shard) = shards.values_mut().find(|shard| shard.lengths.contains_key(stream)) else {
